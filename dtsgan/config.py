@@ -1,0 +1,266 @@
+"""Every setting, its default and its bounds. Presets, `config.json` and the command line are made from it."""
+
+import dataclasses
+import json
+import math
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dtsgan.errors import ConfigError, nearest
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PyramidConfig:
+    """How one clip becomes a ladder of scales. Scale 0 is the coarsest."""
+
+    num_scales: int = 8
+    min_size: int = 25  # shorter side of scale 0, in pixels
+    max_size: int = 150  # shorter side of the finest scale, in pixels
+    num_frames: int = 16  # length of a training clip, in frames; the same at every scale
+
+    def __post_init__(self) -> None:
+        _bounds(self, num_scales=(1, 16), min_size=(8, 4096), max_size=(8, 4096), num_frames=(1, 1024))
+        if self.min_size > self.max_size:
+            raise ConfigError(
+                f"min_size must be at most max_size={self.max_size} pixels, got {self.min_size}"
+            )
+        if self.num_scales == 1 and self.min_size != self.max_size:
+            raise ConfigError("one scale has one size: set min_size equal to max_size, or raise num_scales")
+
+    @property
+    def factor(self) -> float:
+        """r, the ratio of neighbouring scales."""
+        return (self.max_size / self.min_size) ** (1 / max(1, self.num_scales - 1))
+
+    def sides(self) -> list[int]:
+        """Shorter side of every scale, coarse to fine."""
+        return [round(self.min_size * self.factor**n) for n in range(self.num_scales)]
+
+    def resized(self, max_size: int) -> "PyramidConfig":
+        """The same ladder up to another finest size: as many rungs as keep the factor nearest."""
+        if max_size == self.max_size or self.num_scales == 1:
+            return dataclasses.replace(self, max_size=max_size)
+        rungs = math.log(max_size / self.min_size) / math.log(self.factor) if max_size > self.min_size else 1
+        return dataclasses.replace(self, max_size=max_size, num_scales=1 + max(1, round(rungs)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What the pyramid is made of. Settings for each scale are lists, coarse to fine; the last value goes on."""
+
+    coarse: Literal["adversarial", "linear"] = "adversarial"
+    layout: Literal["auto", "anchored", "free"] = (
+        "auto"  # does the scene have places? "auto" measures the clip
+    )
+    features: tuple[int, ...] = (32,)  # channels of the hidden layers
+    num_layers: int = 5  # 3x3x3 convolutions a network; the receptive field is 2 num_layers + 1
+    norm: Literal["batch", "none"] = "batch"
+    output: Literal["tanh", "linear"] = "tanh"
+    whiten: bool = False  # work in decorrelated colours of standard deviation 1/2 (inverted at the end)
+    position_maps: bool = False  # anchored only: six learned maps tell the networks where they are
+    static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
+    num_components: int = 60  # of the linear coarse model
+    num_lags: int = 2  # frames of memory of the linear coarse model
+
+    def __post_init__(self) -> None:
+        _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
+
+    @property
+    def margin(self) -> int:
+        """Voxels that one network's unpadded convolutions eat on each side."""
+        return self.num_layers
+
+    @property
+    def anchored(self) -> bool:
+        return self.layout == "anchored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the pyramid is learned. Settings for each scale are lists, coarse to fine; the last value goes on."""
+
+    steps: tuple[int, ...] = (2000,)
+    batch_size: int = 1
+    crop: int = 0  # side of the square crops in pixels; 0: the whole frame
+    adversary: tuple[Literal["wgan-gp", "hinge", "none"], ...] = ("wgan-gp",)
+    adversarial_weight: tuple[float, ...] = (1.0,)
+    gp_weight: float = 0.1  # lambda of Eq. 3
+    rec_weight: tuple[float, ...] = (10.0,)  # eta of Eq. 5
+    swd_weight: tuple[float, ...] = (0.0,)  # sliced Wasserstein distance between real and generated patches
+    on_detail: bool = False  # judge what a scale adds, beside what it is added to, in units of its deviation
+    forced_fakes: float = (
+        0.0  # part of the fakes that add detail to the real clip below instead of a drawn one
+    )
+    d_features: tuple[int, ...] = (0,)  # channels of the discriminator; 0: those of the generator
+    d_steps: int = 3
+    g_steps: int = 3
+    lr_g: float = 5e-4
+    lr_d: float = 5e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    decay_at: float = 0.8  # part of the steps after which the rates fall to a tenth
+    noise_weight: float = 0.1  # sigma_n = noise_weight x RMSE(upsampled reconstruction, target)
+    teacher_forced: bool = (
+        False  # reconstruct from the real clip of the scale below instead of the chain's own
+    )
+    warm_start: bool = True  # start from the scale below where the widths agree
+    pool_frames: int = 0  # draw fakes from a pool of this many coarser frames; 0: a fresh chain every step
+    update: Literal["neighbour", "single", "random"] = "neighbour"  # the data update (section 3.3)
+    update_every: int = 100  # generator steps between data updates
+    update_stride: int = 4  # frames between neighbours
+    seed: int = 0
+    threads: int = 0  # 0: as many as there are cores
+
+    def __post_init__(self) -> None:
+        _bounds(self, steps=(0, 10**7), batch_size=(1, 1024), crop=(0, 4096), gp_weight=(0, 1e6))
+        _bounds(self, adversarial_weight=(0, 1e6), rec_weight=(0, 1e6), swd_weight=(0, 1e6))
+        _bounds(self, d_features=(0, 1024), d_steps=(1, 100), g_steps=(1, 100), lr_g=(0, 10), lr_d=(0, 10))
+        _bounds(self, betas=(0, 0.9999999), decay_at=(0, 1), noise_weight=(0, 100), pool_frames=(0, 10**6))
+        _bounds(self, update_every=(1, 10**7), update_stride=(1, 10**6), seed=(0, 2**62), threads=(0, 1024))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole recipe: what `--preset` names, what a run's `config.json` holds."""
+
+    preset: str = "paper"
+    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def with_settings(self, settings: dict[str, Any]) -> "Config":
+        """A copy with some values changed: `{"train.lr_g": 1e-3}`, or `{"lr_g": "0.001"}` as on a command line.
+
+        Raises:
+            ConfigError: a name that does not exist (the nearest one is suggested) or a value that does not fit.
+        """
+        parts = {name: getattr(self, name) for name in ("pyramid", "model", "train")}
+        homes = {f.name: name for name, part in parts.items() for f in dataclasses.fields(part)}
+        changes: dict[str, dict[str, Any]] = {name: {} for name in parts}
+        for key, value in settings.items():
+            part, _, leaf = key.rpartition(".")
+            if leaf not in homes or part not in ("", homes[leaf]):
+                raise ConfigError(f'there is no setting "{key}"{nearest(leaf, list(homes))}')
+            changes[homes[leaf]][leaf] = value
+        changed = {
+            name: dataclasses.replace(part, **parse_settings(type(part), changes[name]))
+            for name, part in parts.items()
+        }
+        return dataclasses.replace(self, **changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Config":
+        """The inverse of `to_dict`, also after a trip through JSON. Unknown or ill-typed values are refused."""
+        flat = {
+            f"{part}.{key}": value
+            for part in ("pyramid", "model", "train")
+            for key, value in _mapping(part, values.get(part)).items()
+        }
+        return Config(preset=str(values.get("preset", "custom"))).with_settings(flat)
+
+
+def at_scale(values: tuple[Any, ...], scale: int) -> Any:
+    """The value of a per-scale setting: lists run coarse to fine, the last value goes on."""
+    return values[min(scale, len(values) - 1)]
+
+
+def parse_settings(section: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values for the dataclass `section`, from JSON or a command line, each as the type that its field has.
+
+    Raises:
+        ConfigError: an unknown name (the nearest one is suggested) or a value of another kind.
+    """
+    hints = typing.get_type_hints(section)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f'there is no setting "{key}"{nearest(key, list(hints))}')
+    return {key: _parse(key, value, hints[key]) for key, value in values.items()}
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f'the configuration has no "{name}" section')
+    return value
+
+
+def _bounds(config: Any, **limits: tuple[float, float]) -> None:
+    for name, (low, high) in limits.items():
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if not values or not all(low <= v <= high for v in values):  # also refuses NaN
+            raise ConfigError(f"{name} must be between {low:g} and {high:g}, got {value}")
+
+
+def _parse(key: str, value: Any, hint: Any) -> Any:
+    """`value`, from JSON or a command line, as the type that the setting has."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        items = list(items) if isinstance(items, (list, tuple)) else [items]
+        if args[-1] is not Ellipsis and len(items) != len(args):
+            raise ConfigError(f"{key} takes {len(args)} values, got {value!r}")
+        return tuple(_parse(key, item, args[0]) for item in items)
+    if origin is Literal:
+        if value not in args:
+            accepted = ", ".join(map(str, args))
+            raise ConfigError(f"{key} is one of {accepted}; got {value!r}{nearest(str(value), list(args))}")
+        return value
+    try:
+        if hint is bool:
+            parsed = json.loads(value.lower()) if isinstance(value, str) else value
+            if isinstance(parsed, bool):
+                return parsed
+        elif hint is int and not isinstance(value, bool) and int(value) == float(value):
+            return int(value)
+        elif hint is float and not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ConfigError(
+        f"{key} takes {'true or false' if hint is bool else f'a {hint.__name__}'}, got {value!r}"
+    )
+
+
+_CPU = Config(
+    preset="fast",
+    pyramid=PyramidConfig(num_scales=5),
+    model=ModelConfig(
+        coarse="linear",
+        features=(24, 24, 24, 16, 16),
+        norm="none",
+        output="linear",
+        whiten=True,
+        position_maps=True,
+        static_layer=True,
+    ),
+    train=TrainConfig(
+        steps=(0, 800, 800, 800, 800),
+        crop=48,
+        adversary=("hinge",),
+        adversarial_weight=(0.1,),
+        rec_weight=(1.0,),
+        on_detail=True,
+        forced_fakes=0.5,
+        d_features=(24,),
+        d_steps=1,
+        g_steps=1,
+        lr_g=1e-3,
+        lr_d=1e-3,
+        betas=(0.5, 0.99),
+        teacher_forced=True,
+        pool_frames=400,
+        update="random",
+        update_every=1,
+    ),
+)
+
+PRESETS: dict[str, Config] = {
+    "preview": dataclasses.replace(_CPU, preset="preview").with_settings({"steps": (0, 200, 200, 200, 200)}),
+    "fast": _CPU,
+    "paper": Config(),
+}

@@ -1,0 +1,140 @@
+"""What a training will cost, told before it starts: arithmetic, memory, and time on this machine."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from dtsgan.config import Config, at_scale
+from dtsgan.errors import ConfigError
+from dtsgan.pyramid import Size, scale_sizes
+
+PATCH_FLOPS = 2 * 32 * 3 * 3 * 7 * 7 / 4  # of the sliced Wasserstein distance, a voxel and pass
+EFFICIENCY = (
+    0.7  # of the convolutions' own rate that training reaches; the rest is sorting, noise, optimisers
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds on this machine, and bytes at the peak."""
+
+    seconds: float
+    memory: int
+
+
+def estimate(config: Config, num_frames: int, size: Size, device: torch.device) -> Estimate:
+    """Cost of training `config` on a clip of `num_frames` at `size` (height, width)."""
+    sizes = scale_sizes(config.pyramid, *size)
+    flops = sum(scale_flops(config, n, s) for n, s in enumerate(sizes))
+    rate = convolution_rate(device)
+    return Estimate(seconds=flops / (EFFICIENCY * rate), memory=peak_memory(config, num_frames, sizes))
+
+
+def scale_flops(config: Config, scale: int, size: Size) -> float:
+    """Arithmetic of one scale's training."""
+    train, model = config.train, config.model
+    if scale == 0 and model.coarse == "linear":
+        return 0.0
+    adversary = at_scale(train.adversary, scale)
+    frames = config.pyramid.num_frames
+    rows, columns = (min(train.crop or side, side) for side in size)
+    g = _network_flops(model.num_layers, at_scale(model.features, scale), frames, rows, columns, grows=True)
+    g_steps = train.g_steps * 3 * g * (bool(at_scale(train.rec_weight, scale)) + 1)  # forward and backward: 3
+    d_steps = 0.0
+    if adversary != "none":
+        width = at_scale(train.d_features, scale) or at_scale(model.features, scale)
+        d = _network_flops(model.num_layers, width, frames, rows, columns, grows=False)
+        penalty = 6 * d if adversary == "wgan-gp" else 0.0
+        d_steps = train.d_steps * (g + 6 * d + penalty)
+        g_steps += train.g_steps * 2 * d
+    if at_scale(train.swd_weight, scale):
+        g_steps += train.g_steps * 3 * PATCH_FLOPS * frames * rows * columns
+    return train.batch_size * at_scale(train.steps, scale) * (g_steps + d_steps)
+
+
+def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
+    """Bytes that the largest scale needs: the clips of all scales, the pool of fakes and one step's tensors."""
+    clips = 3 * 4 * num_frames * sum(h * w for h, w in sizes) * 2
+    steps = []
+    for n, size in enumerate(sizes):
+        rows, columns = (min(config.train.crop or side, side) + 2 * config.model.margin for side in size)
+        voxels = (
+            config.train.batch_size * rows * columns * (config.pyramid.num_frames + 2 * config.model.margin)
+        )
+        width = max(at_scale(config.model.features, n), at_scale(config.train.d_features, n))
+        copies = 10 if at_scale(config.train.adversary, n) == "wgan-gp" else 5
+        below = sizes[max(0, n - 1)]
+        pool = 3 * 4 * config.train.pool_frames * below[0] * below[1]
+        steps.append(pool + voxels * width * config.model.num_layers * 2 * copies)
+    return 400 * 2**20 + clips + max(steps)  # torch itself: 400 MB
+
+
+def check_memory(config: Config, num_frames: int, size: Size, device: torch.device) -> None:
+    """
+    Raises:
+        ConfigError: if the training cannot fit into this machine's memory.
+    """
+    needed = peak_memory(config, num_frames, scale_sizes(config.pyramid, *size))
+    available = available_memory(device)
+    if needed > available:
+        raise ConfigError(
+            f"this training needs about {needed / 2**30:.1f} GB and {available / 2**30:.1f} GB are free: "
+            "choose a smaller --size, a shorter part (--start, --end) or --set batch_size=1"
+        )
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that a training may still take."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def convolution_rate(device: torch.device, seconds: float = 0.4) -> float:
+    """Floating point operations a second of a typical convolution, forward and backward, measured now."""
+    dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    format_ = torch.channels_last_3d
+    x = torch.randn(1, 16, 20, 56, 56, device=device, dtype=dtype).contiguous(memory_format=format_)
+    weight = torch.randn(16, 16, 3, 3, 3, device=device, dtype=dtype).contiguous(memory_format=format_)
+    x.requires_grad_(True)
+    weight.requires_grad_(True)
+    flops = 3 * 2 * 16 * 16 * 27 * 18 * 54 * 54
+    best = 0.0
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        torch.autograd.grad(F.conv3d(x, weight).sum(), (x, weight))
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, flops / (time.perf_counter() - began))
+    return best
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are faster here than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return False
+
+
+def _network_flops(layers: int, width: int, frames: int, rows: int, columns: int, grows: bool) -> float:
+    """One forward pass of unpadded 3x3x3 convolutions; `grows`: the input is larger and the output of this size."""
+    total = 0.0
+    for layer in range(layers):
+        cut = 2 * (layers - 1 - layer) if grows else -2 * (layer + 1)
+        inputs, outputs = (3 if layer == 0 else width), (3 if layer == layers - 1 else width)
+        total += 2 * 27 * inputs * outputs * max(1, frames + cut) * max(1, rows + cut) * max(1, columns + cut)
+    return total
+
+
+__all__ = ["Estimate", "available_memory", "check_memory", "estimate", "has_fast_bfloat16", "scale_flops"]

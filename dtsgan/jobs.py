@@ -1,0 +1,340 @@
+"""A run is a folder: start it, follow it, stop it, find it again after a restart."""
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dtsgan import __version__, video
+from dtsgan.checkpoint import load_state, save_state
+from dtsgan.config import PRESETS, Config
+from dtsgan.errors import ConfigError, DTSGANError, RunError, nearest
+from dtsgan.estimate import check_memory, estimate
+from dtsgan.model import DTSGAN
+from dtsgan.pyramid import resize
+from dtsgan.rundir import RunDir, write_json
+from dtsgan.trainer import Progress, Training
+
+SAVE_SECONDS = 4.0  # a killed run loses at most this, and the step it was in
+STATUS_SECONDS = 1.0
+PREVIEW_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a training will be: shown before it starts, written into the run."""
+
+    config: Config
+    video: str
+    start: float | None = None
+    end: float | None = None
+    crop: tuple[int, int, int, int] | None = None
+    device: str = "auto"
+    budget: float | None = None  # minutes
+
+
+def train(
+    video: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    preset: str = "fast",
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    crop: tuple[int, int, int, int] | None = None,
+    size: int | None = None,
+    layout: str = "auto",
+    update: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    budget: float | None = None,
+    settings: dict[str, Any] | None = None,
+) -> "Run":
+    """Starts learning the texture of `video`.
+
+    Args:
+        video: any file that holds video, or a folder of frames.
+        out: the run's folder; `runs/<name of the video>` when not given. Never overwritten.
+        preset: a name from `PRESETS`.
+        start, end: the part to learn from, in seconds.
+        crop: `(x, y, width, height)` in the source's pixels.
+        size: shorter side of the finest scale in pixels.
+        layout: `"auto"`, `"anchored"` (a scene) or `"free"` (a texture of any size).
+        update: the data update, `"neighbour"`, `"single"` or `"random"`; the preset's own when not given.
+        device: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
+        seed: of everything random in the training.
+        budget: minutes that the training may take; the preset's step counts are scaled to it.
+        settings: any other setting by its name.
+
+    Returns:
+        A `Run`: iterate it for `Progress`; `run.model` is the texture, from the first finished scale on.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(
+            f'there is no preset "{preset}"{nearest(preset, list(PRESETS))}: {", ".join(PRESETS)}'
+        )
+    if budget is not None and not 0 < budget < 10**6:
+        raise ConfigError(f"the budget must be a positive number of minutes, got {budget:g}")
+    config = PRESETS[preset]
+    changes: dict[str, Any] = {"layout": layout, "seed": seed}
+    if update is not None:
+        changes["update"] = update
+    config = config.with_settings({**changes, **(settings or {})})
+    if size is not None:
+        config = replace(config, pyramid=config.pyramid.resized(size))
+    plan = Plan(
+        config=config, video=str(video), start=start, end=end, crop=crop, device=device, budget=budget
+    )
+    return Run.create(RunDir(Path(out) if out else Path("runs") / Path(video).stem), plan)
+
+
+class Run:
+    """A training and its folder. Iterating trains and keeps the folder true; stopping saves."""
+
+    def __init__(
+        self, folder: RunDir, clip: Tensor, config: Config, device: torch.device, info: dict[str, Any]
+    ) -> None:
+        self.folder, self.info, self.device = folder, info, device
+        self.warnings: tuple[str, ...] = ()  # what the reader of the video should know
+        self.fps: float = info["fps"]
+        budget = info.get("budget")
+        self.training = Training(clip, config, device, None if budget is None else 60 * budget)
+        self.seconds = float(info.get("seconds", 0.0))  # spent in earlier sittings
+        self.source_clip = clip
+
+    @classmethod
+    def create(cls, folder: RunDir, plan: Plan) -> "Run":
+        """Reads the video, writes the run's folder and is ready to train."""
+        device = choose_device(plan.device)
+        clip, facts = video.read_clip(
+            plan.video, start=plan.start, end=plan.end, crop=plan.crop, size=plan.config.pyramid.max_size
+        )
+        check_memory(plan.config, clip.shape[2], (clip.shape[3], clip.shape[4]), device)
+        with limited_threads(plan.config.train.threads):
+            training = Training(
+                clip, plan.config, device
+            )  # what cannot be learned is refused before a file is made
+        folder.create()
+        video.write_clip(folder.source, clip, facts.fps)
+        clip, _ = video.read_clip(folder.source)  # learn from what a resumed run will read
+        source = Path(plan.video)
+        info = {
+            "format_version": 1,
+            "dtsgan": __version__,
+            "torch": torch.__version__,
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "device": str(device),
+            "video": source.name,
+            "video_sha256": _sha256(source),
+            "start": plan.start,
+            "end": plan.end,
+            "crop": plan.crop,
+            "fps": facts.fps,
+            "budget": plan.budget,
+            "config": training.config.to_dict(),
+        }
+        write_json(folder.config, info)
+        run = cls(folder, clip, training.config, device, info)
+        run.warnings = facts.warnings
+        run._write_status("queued")
+        return run
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str]) -> "Run":
+        """Finds a stopped, killed or finished run again.
+
+        Raises:
+            RunError: if there is none in `path`, or it is damaged.
+        """
+        folder = RunDir(Path(path))
+        folder.check()
+        info = folder.read_config()
+        try:
+            config = Config.from_dict(info["config"])
+            device = choose_device(info["device"])
+            info["seconds"] = folder.read_status().get("seconds", 0.0)
+        except (KeyError, TypeError, ConfigError) as error:
+            raise RunError(f"{folder.config} is damaged: {error}") from error
+        clip, _ = video.read_clip(folder.source)
+        run = cls(folder, clip, config, device, info)
+        if folder.state.exists():
+            run.training.load_state_dict(load_state(folder.state, device))
+        return run
+
+    @property
+    def model(self) -> DTSGAN:
+        """The texture as far as it is learned.
+
+        Raises:
+            RunError: before the first scale is finished.
+        """
+        if not self.training.finished_scales:
+            raise RunError("no scale is finished yet: iterate the run")
+        return DTSGAN(self.training.finished_pyramid(), self.fps, self._record())
+
+    def describe(self) -> str:
+        """One line: what is learned and what that will cost here."""
+        config, clip = self.training.config, self.source_clip
+        cost = estimate(config, clip.shape[2], (clip.shape[3], clip.shape[4]), self.device)
+        minutes = self.info.get("budget") or cost.seconds / 60
+        return (
+            f"{self.info['video']}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {self.fps:g} fps, "
+            f"{config.model.layout}; preset {config.preset}: about {minutes:.3g} minutes and "
+            f"{cost.memory / 2**30:.1f} GB on {self.device}"
+        )
+
+    def __iter__(self) -> Generator[Progress]:
+        training, folder = self.training, self.folder
+        if training.is_finished:
+            return
+        with limited_threads(training.config.train.threads), self._lock():
+            began = time.monotonic() - self.seconds
+            saved = shown = 0.0
+            finished = training.finished_scales
+            progress: Progress | None = None
+            try:
+                with folder.progress.open("a") as log:
+                    for progress in training:
+                        self.seconds = time.monotonic() - began
+                        if training.finished_scales > finished:
+                            finished = training.finished_scales
+                            self._keep_scale(progress.scale)
+                            saved = 0.0
+                        if self.seconds - shown >= STATUS_SECONDS or not shown:
+                            shown = self.seconds
+                            self._write_status("running", progress)
+                            log.write(
+                                json.dumps({"seconds": round(self.seconds, 2), **_as_dict(progress)}) + "\n"
+                            )
+                            log.flush()
+                        if self.seconds - saved >= SAVE_SECONDS:
+                            saved = self.seconds
+                            save_state(folder.state, training.state_dict())
+                        yield progress
+                self.seconds = time.monotonic() - began
+                self._keep_scale(training.pyramid.num_scales - 1)
+                save_state(folder.state, training.state_dict())
+                self._write_status("done", progress)
+            except (GeneratorExit, KeyboardInterrupt):
+                self.seconds = time.monotonic() - began
+                save_state(folder.state, training.state_dict())
+                self._write_status("stopped", progress)
+                raise
+            except DTSGANError as error:
+                self._write_status("failed", progress, str(error))
+                raise
+            except OSError as error:
+                raise RunError(
+                    f"cannot write to {folder.path}: {error.strerror or error}; the last state stands"
+                ) from error
+
+    def _keep_scale(self, scale: int) -> None:
+        """The model so far and a preview beside its source, after each finished scale."""
+        model = self.model
+        model.save_pretrained(self.folder.model)
+        frames = min(self.source_clip.shape[2], round(PREVIEW_SECONDS * self.fps))
+        sample = model.sample(frames)
+        real = resize(self.source_clip[:, :, :frames], model.size)
+        pair = video.side_by_side(real, sample)
+        video.write_clip(self.folder.preview(scale), pair, self.fps)
+        if self.training.is_finished:
+            video.write_clip(self.folder.model / "preview.mp4", pair, self.fps)
+
+    def _write_status(self, state: str, progress: Progress | None = None, error: str | None = None) -> None:
+        done = progress.work_done if progress else 0.0
+        remaining = self.seconds * (1 - done) / done if done > 0.005 else None
+        values = {
+            "state": state,
+            "scale": progress.scale if progress else 0,
+            "num_scales": self.training.pyramid.num_scales,
+            "step": progress.step if progress else 0,
+            "num_steps": progress.num_steps if progress else 0,
+            "work_done": round(done, 4),
+            "seconds": round(self.seconds, 2),
+            "eta_seconds": None if remaining is None else round(remaining, 1),
+            "error": error,
+            "pid": os.getpid(),
+        }
+        write_json(self.folder.status, values)
+
+    def _record(self) -> dict[str, Any]:
+        """training.json: enough to train the same texture again."""
+        known = {key: value for key, value in self.info.items() if key not in ("format_version", "seconds")}
+        return {**known, "wall_seconds": round(self.seconds, 1)}
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One process a run: the lock is the operating system's, so a killed process leaves none behind."""
+        import fcntl
+
+        path = self.folder.path / "lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{self.folder.path} is being trained by another process") from error
+            yield
+
+
+def choose_device(name: str) -> torch.device:
+    """
+    Raises:
+        ConfigError: a device that this machine has not.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind = name.partition(":")[0]
+    if not available.get(kind, False):
+        raise ConfigError(f'this machine has no device "{name}": use --device auto or cpu')
+    return torch.device(name)
+
+
+@contextmanager
+def limited_threads(threads: int) -> Iterator[None]:
+    """Never more threads than cores: spinning barriers make a step ten times slower."""
+    before = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(min(threads or cores, cores))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """A polite kill stops a run as Ctrl-C does: saved."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _as_dict(progress: Progress) -> dict[str, Any]:
+    return {
+        "scale": progress.scale,
+        "step": progress.step,
+        **{k: round(v, 6) for k, v in progress.losses.items()},
+    }
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

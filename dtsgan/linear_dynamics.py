@@ -1,0 +1,188 @@
+"""A closed-form model of the coarsest clip: a linear dynamical system under a Gaussian copula.
+
+A dynamic texture as a linear system driven by noise is Doretto et al. 2003 (principal components for the
+appearance, autoregression for the dynamics), here with several lags as Hyndman et al. 2007 and others. A linear
+system makes Gaussian pixels, and fire is not Gaussian: its pixels are mostly dark. So each pixel's channels are
+first turned into normal scores (a Gaussian copula, Sklar 1959, the "nonparanormal" of Liu et al. 2009). What is drawn
+goes back to colours together, not channel by channel: the colours that the pixel showed at about these scores,
+averaged (kernel regression, Nadaraya 1964). Black stays black, and fire never turns blue.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dtsgan.errors import VideoError
+
+MAX_COLORS = 128  # frames whose colours each pixel remembers
+BANDWIDTH = 0.2  # of the kernel, in normal scores
+MAX_RADIUS = 0.995  # of the system's poles; at 1 the texture would wander away
+RIDGE = 0.005
+TAIL = 1e-8  # what is left of a shock after `memory` frames
+
+
+@dataclass(frozen=True)
+class LinearSystem:
+    """x_t = sum_k A_k x_(t-k) + L e_t with white e, stable; float64. `states` are the training clip's own."""
+
+    transition: np.ndarray  # lags x n x n
+    noise_factor: np.ndarray  # n x n
+    states: np.ndarray  # N x n
+
+
+def fit_linear_system(states: np.ndarray, lags: int, max_radius: float = MAX_RADIUS) -> LinearSystem:
+    """Ridge autoregression of whitened states `(N, n)`, made stable, with the stationary deviation restored.
+
+    Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c); the noise
+    is then scaled state by state so that the system's own deviation is 1 again, as the whitened data's.
+    """
+    length, n = states.shape
+    past = np.concatenate([states[lags - k : length - k] for k in range(1, lags + 1)], 1)  # N-lags, lags n
+    now = states[lags:]
+    gram = past.T @ past + RIDGE * length * np.eye(lags * n)
+    weights = np.linalg.solve(gram, past.T @ now)  # lags n, n
+    residual = now - past @ weights
+    transition = weights.T.reshape(n, lags, n).transpose(1, 0, 2).copy()  # lags n n
+    radius = np.abs(np.linalg.eigvals(companion(transition))).max()
+    if radius > max_radius:
+        transition *= ((max_radius / radius) ** np.arange(1, lags + 1))[:, None, None]
+    covariance = residual.T @ residual / max(1, len(residual)) + 1e-6 * np.eye(n)
+    noise_factor = np.linalg.cholesky(covariance)
+    deviation = np.sqrt(np.diag(stationary_covariance(transition, noise_factor))[:n])
+    # a change of the states' units: x -> g x keeps the poles and scales the deviation
+    gain = np.clip(states.std(0) / np.maximum(deviation, 1e-6), 0.5, 3.0)
+    transition = gain[:, None] * transition / gain
+    return LinearSystem(transition, gain[:, None] * noise_factor, states)
+
+
+def companion(transition: np.ndarray) -> np.ndarray:
+    """The first-order matrix of an autoregression with several lags, acting on stacked states."""
+    lags, n, _ = transition.shape
+    matrix = np.zeros((lags * n, lags * n))
+    matrix[:n] = np.concatenate(list(transition), 1)
+    matrix[n:, :-n] = np.eye((lags - 1) * n)
+    return matrix
+
+
+def stationary_covariance(transition: np.ndarray, noise_factor: np.ndarray) -> np.ndarray:
+    """Solves P = M P M' + Q for the companion form, by doubling."""
+    n = noise_factor.shape[0]
+    step = companion(transition)
+    total = np.zeros_like(step)
+    total[:n, :n] = noise_factor @ noise_factor.T
+    for _ in range(40):
+        grown = total + step @ total @ step.T
+        if np.allclose(grown, total, rtol=1e-9, atol=1e-12):
+            break
+        total, step = grown, step @ step
+    return grown
+
+
+class LinearDynamics(nn.Module):
+    """The coarsest scale in closed form: draws states, turns them into pixels. Holds buffers only.
+
+    Shapes: n states, P = h w pixels, D = 3 P values, N source frames, Q of them remembered.
+    """
+
+    components: Tensor  # D n, normal scores per unit of state, per-value deviation 1
+    colors: Tensor  # P Q 3, what each pixel showed in Q frames spread over the source
+    transition: Tensor  # lags n n
+    noise_factor: Tensor  # n n
+    states: Tensor  # N n, the source's own
+
+    def __init__(self, size: tuple[int, int], num_states: int, num_lags: int, num_frames: int) -> None:
+        super().__init__()
+        self.size = size
+        self._scores: Tensor | None = None
+        values = 3 * size[0] * size[1]
+        # half precision is all that pixels need, and most of a model's size
+        self.register_buffer("components", torch.zeros(values, num_states, dtype=torch.float16))
+        remembered = (size[0] * size[1], min(num_frames, MAX_COLORS), 3)
+        self.register_buffer("colors", torch.zeros(remembered, dtype=torch.float16))
+        self.register_buffer("transition", torch.zeros(num_lags, num_states, num_states))
+        self.register_buffer("noise_factor", torch.zeros(num_states, num_states))
+        self.register_buffer("states", torch.zeros(num_frames, num_states))
+
+    @staticmethod
+    def num_states(num_frames: int, num_components: int) -> int:
+        """Components that a clip of `num_frames` can carry: at most half of its frames."""
+        return max(1, min(num_components, num_frames // 2))
+
+    def fit(self, clip: Tensor) -> None:
+        """Fits the system to `(1, C, N, h, w)`, in tenths of a second.
+
+        Raises:
+            VideoError: if no pixel of the clip ever changes.
+        """
+        values = clip[0].transpose(0, 1).flatten(1).double().cpu().numpy()  # N D
+        length, n = len(values), self.states.shape[1]
+        deviation = values.std(0)
+        if deviation.max() < 2 / 255:
+            raise VideoError("the clip does not move: no pixel changes over time; choose a part with motion")
+        scores = normal_scores(values)  # N D
+        # weighting by the deviation keeps the noise of still pixels out of the components
+        u, s, vt = np.linalg.svd(scores * deviation, full_matrices=False)
+        states = u[:, :n] * np.sqrt(length)
+        system = fit_linear_system(states, len(self.transition))
+        components = (vt[:n] * s[:n, None]).T / np.sqrt(length)  # D n, deviation-weighted scores per state
+        # what the components leave out would lower the contrast: each pixel's scores get their deviation back
+        spread = np.sqrt((components**2).sum(1))
+        components /= np.maximum(spread, 0.5 * deviation + 1e-9)[:, None]
+        kept = np.linspace(0, length - 1, self.colors.shape[1]).round().astype(int)
+        for name, value in (
+            ("components", components),
+            ("colors", by_pixel(values[kept])),
+            ("transition", system.transition),
+            ("noise_factor", system.noise_factor),
+            ("states", system.states),
+        ):
+            getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        self._scores = None
+
+    def memory(self) -> int:
+        """Frames after which a shock has died away to `TAIL`: the length of the finite response."""
+        matrix = companion(self.transition.double().cpu().numpy())
+        frames, power = 1, matrix
+        while np.linalg.norm(power, 2) > TAIL and frames < 2**20:
+            power, frames = power @ power, 2 * frames
+        return frames
+
+    def to_clip(self, states: Tensor) -> Tensor:
+        """States `(B, T, n)` to frames `(B, 3, T, h, w)`."""
+        batch, length = states.shape[:2]
+        drawn = states.float() @ self.components.float().T  # B T D
+        drawn = drawn.unflatten(2, (3, -1)).permute(3, 0, 1, 2).flatten(1, 2)  # P BT 3
+        # softmax of -|drawn - score|^2 / 2h^2 over the remembered frames; |drawn|^2 cancels
+        if self._scores is None or self._scores.device != drawn.device:
+            known = self.colors.double().cpu().numpy().transpose(1, 0, 2)  # Q P 3
+            self._scores = torch.from_numpy(normal_scores(known).transpose(1, 0, 2)).to(drawn)
+        scores = self._scores  # P Q 3
+        logits = drawn @ scores.transpose(1, 2) - scores.square().sum(2)[:, None] / 2
+        colors = (logits / BANDWIDTH**2).softmax(2) @ self.colors.float()  # P BT 3
+        clip = colors.unflatten(1, (batch, length)).permute(1, 3, 2, 0)  # B 3 T P
+        return clip.unflatten(3, self.size).contiguous()
+
+
+def by_pixel(values: np.ndarray) -> np.ndarray:
+    """Frames `(Q, D)`, channels first, to `(P, Q, 3)`."""
+    return values.reshape(len(values), 3, -1).transpose(2, 0, 1)
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Along the first axis, rank r of N becomes the normal quantile of (r + 1/2) / N; equal values share their score."""
+    length = len(values)
+    order = values.argsort(0, kind="stable")
+    ordered = np.take_along_axis(values, order, 0)
+    ranks = np.arange(length, dtype=float).reshape(-1, *[1] * (values.ndim - 1))
+    # first and last rank of each run of equal values, by scanning from both ends
+    edge = np.ones((1, *values.shape[1:]), bool)
+    new = np.concatenate([edge, ordered[1:] != ordered[:-1]])
+    first = np.maximum.accumulate(np.where(new, ranks, 0), 0)
+    end = np.concatenate([new[1:], edge])
+    last = np.minimum.accumulate(np.where(end, ranks, length)[::-1], 0)[::-1]
+    scores = torch.special.ndtri(torch.from_numpy(((first + last) / 2 + 0.5) / length)).numpy()
+    result = np.empty_like(values)
+    np.put_along_axis(result, order, scores, 0)
+    return result

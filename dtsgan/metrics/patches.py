@@ -1,0 +1,184 @@
+"""Space-time patches: are they distributed as the real ones are, are they copies, do samples differ?"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dtsgan.metrics.checks import check_clips
+
+VARIANTS = ("raw", "zero_mean", "motion")
+EPS = 1e-6  # far below what 8 bits can hold; the ratio of two standstills is then 1, not NaN
+
+
+def patch_windows(clip: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """All patches, as a view: `(B, C, T, H, W)` -> `(B, T', H', W', t, h, w, C)`, T' = T - t + 1 etc."""
+    t, h, w = size
+    channels_last = clip.movedim(1, -1).contiguous()  # longer runs in memory: patches are read 5 times faster
+    windows = channels_last.unfold(1, t, 1).unfold(2, h, 1).unfold(3, w, 1)  # B T' H' W' C t h w
+    return windows.movedim(4, -1)
+
+
+def draw_patches(clip: Tensor, size: tuple[int, int, int], count: int) -> Tensor:
+    """`count` patches `(count, t * h * w * C)` from fixed places, the same in all clips of one shape.
+
+    The places are a scrambled Sobol sequence (Owen 1998): they cover space and time evenly, so that clips of
+    different length are seen alike. Independent places would double the sampling error of the scores.
+    """
+    windows = patch_windows(clip, size)
+    unit = torch.quasirandom.SobolEngine(4, scramble=True, seed=0).draw(count, dtype=torch.float64)  # N 4
+    places = (unit * torch.tensor(windows.shape[:4])).long().to(clip.device)
+    return windows[places.unbind(1)].flatten(1)
+
+
+def halved(clip: Tensor, min_size: int) -> Iterator[Tensor]:
+    """The clip, then again at half the height and width, for as long as the shorter side has `min_size`."""
+    while min(clip.shape[3:]) >= min_size:
+        yield clip
+        clip = F.avg_pool3d(clip, (1, 2, 2))
+
+
+def sliced_wasserstein(
+    fake: Tensor,
+    real: Tensor,
+    variant: str = "raw",
+    patch_size: tuple[int, int, int] = (5, 7, 7),
+    num_levels: int = 3,
+    num_projections: int = 64,
+    num_patches: int = 16384,
+) -> float:
+    """Sliced Wasserstein distance of the space-time patches (Rabin et al. 2012, Bonneel et al. 2015).
+
+        mean over levels and unit vectors w of  W1({<w, p> : p in fake}, {<w, q> : q in real})
+
+    On a line the optimal transport only sorts. W1 of patches at the levels of a pyramid is the form of Karras
+    et al. 2018 (Sec. 5) and of GPDM (Elnekave & Weiss 2022), here with a time axis. A model trained on this
+    distance is good at it by construction: judge that one by the other scores.
+
+    Args:
+        fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal.
+        variant: `"raw"` patches; `"zero_mean"`, each channel of a patch centred, so that texture counts and
+            colour does not; `"motion"`, patches of the differences of consecutive frames.
+        patch_size: frames, rows and columns of a patch.
+        num_levels: levels of the pyramid, each half the last; fewer where frames would not hold two patches.
+        num_projections: unit vectors, the same in every call.
+        num_patches: patches from each clip and level; it bounds the memory whatever the size of the clip.
+
+    Returns:
+        In units of pixel values, 0 is perfect. Two clips of one process differ by chance: see `floors`.
+
+    Raises:
+        ValueError: if the variant is unknown or a clip has no room for the patches.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
+    is_motion = variant == "motion"
+    min_size = 2 * max(patch_size[1:])
+    check_clips("sliced_wasserstein", fake, real, min_frames=patch_size[0] + is_motion, min_size=min_size)
+
+    dim = torch.Size(patch_size).numel() * real.shape[1]
+    rng = torch.Generator().manual_seed(0)
+    directions = F.normalize(torch.randn(dim, num_projections, generator=rng), dim=0).to(real.device)
+
+    def projected(clip: Tensor) -> Tensor:
+        patches = draw_patches(clip, patch_size, num_patches)  # N t*h*w*C
+        if variant == "zero_mean":
+            voxels = patches.unflatten(1, (-1, clip.shape[1]))  # N t*h*w C
+            patches = (voxels - voxels.mean(1, keepdim=True)).flatten(1)
+        return (patches @ directions).T.sort(dim=1).values  # P N
+
+    clips = [clip.float().diff(dim=2) if is_motion else clip.float() for clip in (fake, real)]
+    levels = zip(halved(clips[0], min_size), halved(clips[1], min_size), range(num_levels), strict=False)
+    distances = [(projected(x) - projected(y)).abs().mean() for x, y, _ in levels]
+    return torch.stack(distances).mean().item()
+
+
+def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Distance of each query from the nearest of all patches of a clip: an exact search, one frame a block.
+
+    Args:
+        queries: `(N, t * h * w * C)`, patches of `size`.
+        clip: `(B, C, T, H, W)`.
+        size: frames, rows and columns of a patch.
+
+    Returns:
+        `(N,)`, root of the mean squared difference of values.
+    """
+    nearest = torch.empty_like(queries)
+    best = torch.full(queries.shape[:1], torch.inf, device=queries.device)
+    for block in patch_windows(clip, size).flatten(0, 1):  # H' W' t h w C
+        patches = block.flatten(2).flatten(0, 1)  # M t*h*w*C
+        # |q - p|^2 less |q|^2, which is the same for all p; rounding may take a twin for the nearest, no more
+        score, index = torch.addmm(patches.square().sum(1), queries, patches.T, alpha=-2).min(1)
+        closer = score < best
+        best = torch.where(closer, score, best)
+        nearest[closer] = patches[index[closer]]
+    return (queries - nearest).square().mean(1).sqrt()
+
+
+def copy_score(
+    fake: Tensor, real: Tensor, patch_size: tuple[int, int, int] = (5, 11, 11), num_patches: int = 512
+) -> float:
+    """How far fake patches are from the nearest real ones, as a multiple of how far unseen real footage is.
+
+    The three samples of Meehan et al. 2020 (generated, training, held out), where the two halves of the real
+    clip are held out from each other. Frames are first reduced to about 36 pixels: what is copied there is a
+    copy, whatever its grain. A bland fake is near to everything and also falls below 1 (white noise, averaged
+    away by the reduction, at .7 to 1.2): low scores accuse a fake only if it passes the others.
+
+    Args:
+        fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal.
+        patch_size: frames, rows and columns of a patch at the reduced size. The real clip needs twice as many
+            frames.
+        num_patches: patches drawn from the fake, and from the real halves together.
+
+    Returns:
+        Near 0 are copies, about 1 is as new as unseen footage, above 1 is unlike the real clip. Two
+        standstills give 1.
+
+    Raises:
+        ValueError: if a clip has no room for the patches.
+    """
+    check_clips("copy_score", fake, real, min_frames=patch_size[0], min_size=max(patch_size[1:]))
+    if real.shape[2] < 2 * patch_size[0]:
+        raise ValueError(f"copy_score needs {2 * patch_size[0]} frames of the real clip, got {real.shape[2]}")
+
+    def reduced(clip: Tensor) -> Tensor:
+        factor = max(1, round(min(clip.shape[3:]) / 36))
+        return F.avg_pool3d(clip.float(), (1, factor, factor))
+
+    def distance(clip: Tensor, source: Tensor, count: int) -> Tensor:
+        return nearest_distance(draw_patches(clip, patch_size, count), source, patch_size).mean()
+
+    fake, real = reduced(fake), reduced(real)
+    first, second = real.tensor_split(2, dim=2)
+    unseen = (distance(first, second, num_patches // 2) + distance(second, first, num_patches // 2)) / 2
+    return ((distance(fake, real, num_patches) + EPS) / (unseen + EPS)).item()
+
+
+def diversity(fake: Tensor, real: Tensor) -> float:
+    """How much samples differ from each other, as a multiple of how much the real clip changes over time.
+
+    SinGAN's measure (Shaham et al. 2019) for video: the deviation of each voxel over the samples, over that
+    of each real pixel over time; a stationary process has both the same. Variances are averaged before the
+    root is taken, because a mean of deviations would depend on B (at B = 2 only 0.80 of it is left).
+
+    Args:
+        fake: samples `(B, C, T, H, W)`, values in `[-1, 1]`, B at least 2.
+        real: a clip `(B', C, T', H', W')`.
+
+    Returns:
+        1 is perfect, 0 is one video drawn again and again. Two standstills give 1.
+
+    Raises:
+        ValueError: if there is only one sample.
+    """
+    check_clips("diversity", fake, real, min_frames=1)
+    if len(fake) < 2 or real.shape[2] < 2:
+        raise ValueError(
+            f"diversity needs at least 2 samples and 2 real frames, got {len(fake)} and {real.shape[2]}"
+        )
+    over_samples = fake.float().var(0).mean().sqrt()
+    over_time = real.float().var(2).mean().sqrt()
+    return ((over_samples + EPS) / (over_time + EPS)).item()

@@ -1,0 +1,331 @@
+"""`DTSGAN`: a trained texture, from and to a folder, and the video it draws."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
+from dtsgan.errors import ConfigError, ModelFileError, nearest
+from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
+from dtsgan.networks import PyramidGenerator
+from dtsgan.pyramid import Size
+from dtsgan.rundir import RunDir, write_json
+from dtsgan.sampler import Draw, Stream, tiled_chunks
+
+BUNDLED = Path(__file__).resolve().parent.parent / "weights"
+TILE = 256  # side of the tiles in which large canvases are drawn
+MAX_SIDE = 16384
+MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it is damaged or hostile
+
+
+class DTSGAN:
+    """A dynamic texture that draws new video of itself.
+
+    Videos are `(B, 3, T, H, W)`, float32 in [-1, 1]. One seed names one endless video: whatever part of it is drawn,
+    in whatever chunks, batch or on whatever device, its frames are the same.
+    """
+
+    def __init__(
+        self, pyramid: PyramidGenerator, fps: float = 25.0, record: dict[str, Any] | None = None
+    ) -> None:
+        self.pyramid = pyramid.eval()
+        self.fps = fps
+        self.record = record or {}  # how it was trained; written to training.json
+
+    # -- what it is ---
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that it was trained at, in pixels."""
+        return self.pyramid.sizes[-1]
+
+    @property
+    def layout(self) -> str:
+        """`"anchored"`: a scene, drawn at its own size. `"free"`: a texture, drawn at any size."""
+        return self.pyramid.config.layout
+
+    @property
+    def device(self) -> torch.device:
+        return self.pyramid.color_mean.device
+
+    def to(self, device: torch.device | str) -> "DTSGAN":
+        self.pyramid.to(device)
+        return self
+
+    # -- drawing ---
+
+    def sample(
+        self,
+        num_frames: int = 64,
+        height: int | None = None,
+        width: int | None = None,
+        seed: int = 0,
+        num_videos: int = 1,
+        start_frame: int = 0,
+        loop: bool = False,
+        tile: str = "",
+        speed: float = 1.0,
+        diversity: float = 1.0,
+    ) -> Tensor:
+        """New video, `(num_videos, 3, num_frames, height, width)`.
+
+        Args:
+            num_frames: length; with `loop` the period, which then repeats without a seam.
+            height, width: in pixels; as trained when not given. Only free textures take other sizes.
+            seed: 0 or more; video k of the batch is the one that `seed + k` names.
+            start_frame: where in the endless video to begin, at no cost.
+            tile: `"x"`, `"y"` or `"xy"`: what repeats without a seam in space; free textures only.
+            speed: frames of the texture's own time from one frame to the next, 0.1 to 4.
+            diversity: 0 plays the source's own coarse motion back, 1 is all new, up to 2 wilder.
+
+        Raises:
+            ConfigError: a value out of its range, or a size or tile that an anchored scene cannot have.
+        """
+        chunks = self.chunks(
+            num_frames, height, width, seed, num_videos, start_frame, loop, tile, speed, diversity
+        )
+        return torch.cat(list(chunks), 2)
+
+    def chunks(
+        self,
+        num_frames: int | None,
+        height: int | None = None,
+        width: int | None = None,
+        seed: int = 0,
+        num_videos: int = 1,
+        start_frame: int = 0,
+        loop: bool = False,
+        tile: str = "",
+        speed: float = 1.0,
+        diversity: float = 1.0,
+    ) -> Iterator[Tensor]:
+        """The frames of `sample`, a few at a time in constant memory; endless when `num_frames` is None."""
+        canvas = (height or self._follow(width, 0), width or self._follow(height, 1))
+        self._check_draw(num_frames, canvas, seed, num_videos, start_frame, loop, tile, speed, diversity)
+        draw = Draw(
+            seeds=range(seed, seed + num_videos),
+            start_frame=start_frame,
+            period=(num_frames or 0) if loop else 0,
+            tile=("y" in tile, "x" in tile),
+            speed=speed,
+            diversity=diversity,
+        )
+        if max(canvas) > 2 * TILE and num_frames is not None and not self.pyramid.config.anchored:
+            return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE)
+        return Stream(self.pyramid, draw, canvas).chunks(num_frames)
+
+    def stream(self, seed: int = 0, **settings: Any) -> Iterator[Tensor]:
+        """Endless frames `(B, 3, H, W)`, one at a time, in constant memory; settings as of `sample`."""
+        for chunk in self.chunks(None, seed=seed, **settings):
+            yield from chunk.unbind(2)
+
+    def reconstruct(self) -> Tensor:
+        """The training video as the model remembers it (Eq. 4), `(1, 3, N, H, W)`."""
+        return self.sample(self.pyramid.num_frames, diversity=0)
+
+    def _follow(self, other: int | None, axis: int) -> int:
+        """The side that keeps the trained aspect when only the other one is given."""
+        own, opposite = self.size[axis], self.size[1 - axis]
+        return own if other is None else max(1, round(other * own / opposite))
+
+    def _check_draw(
+        self, num_frames: int | None, canvas: tuple[int, int], seed: int, num_videos: int,
+        start_frame: int, loop: bool, tile: str, speed: float, diversity: float,
+    ) -> None:  # fmt: skip
+        if num_frames is not None and num_frames < 1:
+            raise ConfigError(f"num_frames must be at least 1, got {num_frames}")
+        if loop and (num_frames is None or num_frames < 2):
+            raise ConfigError("a loop needs a length of at least 2 frames")
+        if not 0 <= seed < 2**40 or num_videos < 1:
+            raise ConfigError(
+                f"the seed must be 0 to 2^40 and num_videos at least 1, got {seed} and {num_videos}"
+            )
+        if not 0 <= start_frame < 2**53:
+            raise ConfigError(f"start_frame must be 0 or more, got {start_frame}")
+        if not 0.1 <= speed <= 4:
+            raise ConfigError(f"speed must be between 0.1 and 4, got {speed:g}")
+        if not 0 <= diversity <= 2:
+            raise ConfigError(f"diversity must be between 0 and 2, got {diversity:g}")
+        if not set(tile) <= {"x", "y"}:
+            raise ConfigError(f'tile must be "x", "y" or "xy", got "{tile}"')
+        if min(canvas) < 16 or max(canvas) > MAX_SIDE:
+            raise ConfigError(
+                f"height and width must be 16 to {MAX_SIDE} pixels, got {canvas[0]}x{canvas[1]}"
+            )
+        if self.pyramid.config.anchored and (tile or canvas != self.size):
+            height, width = self.size
+            raise ConfigError(
+                f"this texture is a scene anchored at {width}x{height} pixels and cannot be "
+                f"{'tiled' if tile else 'drawn at another size'}: train with --layout free for that"
+            )
+
+    # -- folders ---
+
+    @classmethod
+    def from_pretrained(cls, model: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DTSGAN":
+        """Loads a model folder, a run's folder or a bundled texture by its name.
+
+        Strict and safe: reads JSON and safetensors only, and every tensor must be there, of the right shape and
+        finite.
+
+        Raises:
+            ModelFileError: nothing there, or a folder that is damaged, unsafe or from a newer version.
+        """
+        folder = find_model(model)
+        root = _read_config(folder / "config.json")
+        version = root.get("format_version")
+        if version != FORMAT_VERSION:
+            newer = isinstance(version, int) and version > FORMAT_VERSION
+            advice = "update dtsgan" if newer else "it is not a DTSGAN model folder"
+            raise ModelFileError(
+                f"{folder} has format version {version!r}; this dtsgan reads {FORMAT_VERSION}: {advice}"
+            )
+        try:
+            config = ModelConfig(**parse_settings(ModelConfig, root["model"]))
+            sizes = _read_sizes(root["sizes"])
+            num_frames = _whole(root, "num_frames", 1, 10**6)
+            fps = float(root["fps"])
+            if not 0 < fps <= 1000:
+                raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
+            if estimated_parameters(config, sizes, num_frames) > MAX_PARAMETERS:
+                raise ConfigError("its sizes are absurd")
+        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{folder / 'config.json'} is damaged: {error}") from error
+        with torch.device("meta"):
+            pyramid = PyramidGenerator(config, sizes, num_frames)
+        pyramid.load_state_dict(_read_tensors(folder, pyramid), strict=True, assign=True)
+        record = _read_config(folder / "training.json") if (folder / "training.json").exists() else {}
+        return cls(pyramid.to(device), fps, record)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a model folder, a file at a time, each whole or not at all."""
+        folder = Path(folder)
+        pyramid = self.pyramid
+        try:
+            (folder / "pyramid").mkdir(parents=True, exist_ok=True)
+            tensors = {name: t.detach().cpu().contiguous() for name, t in pyramid.state_dict().items()}
+            weights = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
+            partial = weights.with_name(weights.name + ".partial")
+            save_file(tensors, partial, metadata={"format": "pt", "format_version": str(FORMAT_VERSION)})
+            os.replace(partial, weights)
+            config = {
+                "format_version": FORMAT_VERSION,
+                "sizes": [list(size) for size in pyramid.sizes],
+                "num_frames": pyramid.num_frames,
+                "fps": self.fps,
+                "model": asdict(pyramid.config),
+            }
+            write_json(folder / "pyramid" / "config.json", {"_class_name": "DTSGANPyramid", **config})
+            write_json(folder / "training.json", self.record)
+            write_json(
+                folder / "config.json", {"library_name": "dtsgan", **config}
+            )  # last: it makes a folder a model
+        except OSError as error:
+            raise ModelFileError(f"cannot write the model to {folder}: {error.strerror or error}") from error
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The folder that `model` names: a model folder, a run's folder or a bundled texture."""
+    path = Path(model)
+    for candidate in (path, RunDir(path).model, BUNDLED / path):
+        if (candidate / "pyramid").is_dir() and (candidate / "config.json").is_file():
+            return candidate
+    if (path / "status.json").exists():
+        raise ModelFileError(f"the run {path} has no finished scale yet: wait, or go on with --resume")
+    if path.is_dir():
+        raise ModelFileError(f"{path} is not a model folder: it has no config.json and pyramid/")
+    names = bundled_models()
+    known = f"; bundled: {', '.join(names)}" if names else ""
+    raise ModelFileError(
+        f'there is no model folder, run or texture "{model}"{nearest(str(model), names)}{known}'
+    )
+
+
+def bundled_models() -> list[str]:
+    """Names of the textures that come with the package."""
+    return sorted(p.parent.name for p in BUNDLED.glob("*/config.json")) if BUNDLED.is_dir() else []
+
+
+def estimated_parameters(model: ModelConfig, sizes: list[Size], num_frames: int) -> int:
+    """An upper estimate of the numbers in a model, from its configuration alone."""
+    width = max(model.features)
+    nets = len(sizes) * 27 * width * (width * model.num_layers + 12) + 9 * sum(h * w for h, w in sizes)
+    if model.coarse == "adversarial":
+        return nets
+    states = LinearDynamics.num_states(num_frames, model.num_components)
+    values = 3 * sizes[0][0] * sizes[0][1]
+    return nets + values * (states + 2 * MAX_COLORS) + states**2 * (model.num_lags + 1) + states * num_frames
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > 2**20:
+            raise ModelFileError(f"{path} is too large for a configuration")
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{path} does not hold a JSON object")
+    return values
+
+
+def _read_sizes(values: Any) -> list[Size]:
+    sizes = [(h, w) for h, w in values]
+    sides = [side for size in sizes for side in size]
+    growing = all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(sizes))
+    if not 1 <= len(sizes) <= 16 or not growing or not all(type(s) is int and 8 <= s <= 4096 for s in sides):
+        raise ConfigError(f"sizes must be 1 to 16 growing pairs of 8 to 4096 pixels, got {values!r:.80}")
+    return sizes
+
+
+def _whole(values: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = values.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"{key} must be a whole number from {low} to {high}, got {value!r}")
+    return value
+
+
+def _read_tensors(folder: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
+    """The weights, each checked against what the configuration explains before it is read."""
+    path = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
+    if not path.is_file():
+        others = [
+            p.name for p in path.parent.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+        ]
+        found = f"; {others[0]} can run code when loaded and is refused" if others else ""
+        raise ModelFileError(f"{path} is missing{found}")
+    expected = pyramid.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
+            if missing or extra:
+                what = (
+                    f'lacks the tensor "{missing[0]}"' if missing else f'has an unknown tensor "{extra[0]}"'
+                )
+                raise ModelFileError(f"{path} {what}: it does not belong to this config.json")
+            tensors = {}
+            for name, like in expected.items():
+                found_shape, dtype = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
+                if found_shape != tuple(like.shape):
+                    raise ModelFileError(
+                        f'{path}: the tensor "{name}" has shape {found_shape}, config.json explains {tuple(like.shape)}'
+                    )
+                tensor = file.get_tensor(name)
+                if tensor.dtype != like.dtype:
+                    raise ModelFileError(f'{path}: the tensor "{name}" is {dtype}, expected {like.dtype}')
+                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                    raise ModelFileError(f'{path}: the tensor "{name}" holds values that are not numbers')
+                tensors[name] = tensor
+    except SafetensorError as error:
+        raise ModelFileError(f"{path} is damaged or is no safetensors file: {error}") from error
+    return tensors

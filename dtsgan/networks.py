@@ -1,0 +1,247 @@
+"""The networks of the paper: scale generators, the pyramid they form, and the patch discriminator.
+
+Every convolution is unpadded. Time is never padded at all: each scale is handed the frames before and after that
+it needs, so every frame is made alike (a dynamic texture is stationary in time; so is the model). Space is either
+the same (a *free* texture lives on an endless plane) or padded once, up front (an *anchored* scene: borders are
+repeated, noise stops there, and the networks may be told where they are).
+
+The names and addresses of the parameters are part of the file format.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dtsgan import noise
+from dtsgan.config import ModelConfig, at_scale
+from dtsgan.linear_dynamics import LinearDynamics
+from dtsgan.pyramid import Size, Upsampling, upsample, upsampling
+
+SLOPE = 0.2  # of LeakyReLU, as in SinGAN
+POSITION_CHANNELS = 6
+
+
+@dataclass(frozen=True)
+class Place:
+    """A window of one scale's canvas, in absolute pixel coordinates; it may reach beyond the canvas."""
+
+    canvas: Size
+    rows: Tensor  # int64
+    columns: Tensor  # int64
+    anchored: bool
+
+    def grown(self, margin: int) -> "Place":
+        """The window with `margin` more pixels on each side."""
+        return Place(self.canvas, _grown(self.rows, margin), _grown(self.columns, margin), self.anchored)
+
+    def inside(self) -> tuple[Tensor, Tensor]:
+        """The nearest rows and columns that the canvas has."""
+        return self.rows.clamp(0, self.canvas[0] - 1), self.columns.clamp(0, self.canvas[1] - 1)
+
+    def reading(self, coarse: Size, clamp: bool | None = None) -> tuple[Upsampling, Upsampling]:
+        """How the window is read from a canvas of size `coarse` one scale below."""
+        clamp = self.anchored if clamp is None else clamp
+        rows = upsampling(self.rows, coarse[0], self.canvas[0], clamp)
+        return rows, upsampling(self.columns, coarse[1], self.canvas[1], clamp)
+
+    def noise(self, seeds: Sequence[int], scale: int, frames: Tensor, tile: tuple[bool, bool]) -> Tensor:
+        """`(B, 3, T, H, W)` noise of this window: zero beyond an anchored canvas, periodic along tiled axes."""
+        rows, columns = self.rows, self.columns
+        rows = rows % self.canvas[0] if tile[0] else rows
+        columns = columns % self.canvas[1] if tile[1] else columns
+        z = noise.gaussian(seeds, scale, frames, 3, rows, columns)
+        if self.anchored:
+            inside = self.inside()
+            z *= (rows == inside[0])[:, None] & (columns == inside[1])
+        return z
+
+
+def full_place(canvas: Size, anchored: bool, device: torch.device | str = "cpu") -> Place:
+    """The window that is the whole canvas."""
+    rows, columns = (torch.arange(side, device=device) for side in canvas)
+    return Place(canvas, rows, columns, anchored)
+
+
+class ScaleGenerator(nn.Module):
+    """One rung: adds the detail that its resolution can hold, x = base + net(base + sigma z) (Eq. 1 and 2).
+
+    `base` is the enlarged video of the scale below, plus the still detail of this scale where the scene is
+    anchored; at scale 0 it is zero.
+    """
+
+    margin: int
+    noise_std: Tensor
+    static: Tensor | None
+    position: nn.Parameter | None
+
+    def __init__(self, config: ModelConfig, features: int, canvas: Size, coarsest: bool) -> None:
+        super().__init__()
+        widths = [3] + [features] * (config.num_layers - 1)
+        self.margin = config.margin
+        self.convs = nn.ModuleList(nn.Conv3d(i, o, kernel_size=3) for i, o in pairwise(widths))
+        norm = nn.BatchNorm3d if config.norm == "batch" else lambda _: nn.Identity()
+        self.norms = nn.ModuleList(norm(o) for o in widths[1:])
+        self.to_rgb = nn.Conv3d(widths[-1], 3, kernel_size=3)
+        self.is_bounded = config.output == "tanh"
+        self.register_buffer("noise_std", torch.ones(()))
+        self.register_buffer("static", None)
+        self.position = None
+        if config.anchored and config.static_layer and not coarsest:
+            self.static = torch.zeros(3, *canvas)
+        if config.anchored and config.position_maps:
+            self.position = nn.Parameter(torch.zeros(POSITION_CHANNELS, *canvas))
+            self.from_position = nn.Conv2d(POSITION_CHANNELS, features, kernel_size=3, bias=False)
+        for conv in [*self.convs]:
+            nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+            nn.init.zeros_(conv.bias)
+        if config.norm == "none" and not coarsest:  # begin as the identity: the base alone
+            nn.init.zeros_(self.to_rgb.weight)
+            nn.init.zeros_(self.to_rgb.bias)
+
+    def base(self, coarse: Tensor, reading: tuple[Upsampling, Upsampling], place: Place) -> Tensor:
+        """The enlarged window `(B, 3, T, H, W)` with the still detail of this scale added."""
+        enlarged = upsample(coarse, *reading)
+        if self.static is None:
+            return enlarged
+        rows, columns = place.inside()
+        return enlarged + self.static[:, rows][:, :, columns][:, None].to(enlarged)
+
+    def position_features(self, place: Place) -> Tensor | None:
+        """What the first layer is told of where it is, `(1, F, 1, H-2, W-2)` for a window of `H x W`."""
+        if self.position is None:
+            return None
+        rows, columns = place.inside()
+        maps = self.position[:, rows][:, :, columns]
+        return self.from_position(maps[None])[:, :, None]
+
+    def forward(self, base: Tensor, noise: Tensor | None, position: Tensor | None = None) -> Tensor:
+        """`base` and `noise` `(B, 3, T+2m, H+2m, W+2m)` to `(B, 3, T, H, W)`; no noise means z = 0."""
+        m = self.margin
+        x = base if noise is None else base + self.noise_std * noise
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = conv(x)
+            if i == 0 and position is not None:
+                x = x + position
+            x = F.leaky_relu(norm(x), SLOPE)
+        detail = self.to_rgb(x)
+        return base[:, :, m:-m, m:-m, m:-m] + (detail.tanh() if self.is_bounded else detail)
+
+    def folded(self) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+        """Weight, bias and the norm's factor (for what else enters the layer) of every convolution, with the
+        frozen statistics of the norm folded in."""
+        layers: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            if isinstance(norm, nn.BatchNorm3d):
+                factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                bias = (conv.bias - norm.running_mean) * factor + norm.bias
+                layers.append((conv.weight * factor[:, None, None, None, None], bias, factor))
+            else:
+                layers.append((conv.weight, conv.bias, None))
+        return [*layers, (self.to_rgb.weight, self.to_rgb.bias, None)]
+
+
+class PyramidGenerator(nn.Module):
+    """All rungs, the colours they work in, and what a canvas looks like at each of them."""
+
+    color_mean: Tensor
+    color_matrix: Tensor
+
+    def __init__(self, model: ModelConfig, sizes: Sequence[Size], num_frames: int) -> None:
+        """
+        Args:
+            sizes: height and width of the training clip at every scale, coarse to fine.
+            num_frames: length of the training video.
+        """
+        super().__init__()
+        self.config = model
+        self.sizes = list(sizes)
+        self.num_frames = num_frames
+        scales: list[nn.Module] = []
+        for n, canvas in enumerate(self.sizes):
+            if n == 0 and model.coarse == "linear":
+                states = LinearDynamics.num_states(num_frames, model.num_components)
+                scales.append(LinearDynamics(canvas, states, model.num_lags, num_frames))
+            else:
+                scales.append(ScaleGenerator(model, at_scale(model.features, n), canvas, coarsest=n == 0))
+        self.scales = nn.ModuleList(scales)
+        self.register_buffer("color_mean", torch.zeros(3))
+        self.register_buffer("color_matrix", torch.eye(3))
+
+    @property
+    def num_scales(self) -> int:
+        return len(self.scales)
+
+    def canvas(self, height: int, width: int) -> list[Size]:
+        """Size of every scale for a finest canvas of `height` x `width`, by the factors of the training clip."""
+        own = self.sizes[-1]
+        return [
+            (max(1, round(height * h / own[0])), max(1, round(width * w / own[1]))) for h, w in self.sizes
+        ]
+
+    def truncated(self, num_scales: int) -> "PyramidGenerator":
+        """A copy of the coarsest scales alone: a model of the texture at a lower resolution."""
+        with torch.device("meta"):
+            copy = PyramidGenerator(self.config, self.sizes[:num_scales], self.num_frames)
+        own = self.state_dict()
+        copy.load_state_dict({name: own[name].detach().clone() for name in copy.state_dict()}, assign=True)
+        return copy.eval()
+
+    def fit_colors(self, clip: Tensor) -> None:
+        """Sets the colours to those in which the clip's channels are uncorrelated, of mean 0 and deviation 1/2.
+
+        Directions with little variance (a grey video's chroma) are enlarged at most to where their deviation
+        would be a tenth of the strongest, so that no noise is blown up to a signal.
+        """
+        pixels = clip.transpose(0, 1).flatten(1).double()  # C N
+        mean = pixels.mean(1)
+        variances, axes = torch.linalg.eigh((pixels - mean[:, None]).cov(correction=0))
+        deviations = variances.clamp(min=0).sqrt()
+        scale = 0.5 / deviations.clamp(min=max(0.1 * float(deviations.max()), 1e-3))
+        self.color_mean.copy_(mean)
+        self.color_matrix.copy_(scale[:, None] * axes.T)
+
+    def whiten(self, clip: Tensor) -> Tensor:
+        """From colours in [-1, 1] to those that the networks work in."""
+        centred = clip - self.color_mean.view(3, 1, 1, 1)
+        return torch.einsum("ij,bjthw->bithw", self.color_matrix, centred)
+
+    def unwhiten(self, clip: Tensor) -> Tensor:
+        """From the networks' colours to [-1, 1], clamped."""
+        matrix = torch.linalg.inv(self.color_matrix.double()).float()
+        colors = torch.einsum("ij,bjthw->bithw", matrix, clip.float())
+        return (colors + self.color_mean.view(3, 1, 1, 1)).clamp_(-1, 1)
+
+
+class PatchDiscriminator(nn.Module):
+    """Scores every 11x11x11 patch; the mean of the map is the score of the clip (section 3.2).
+
+    With `spectral` each convolution has spectral norm (Miyato et al. 2018) in place of batch normalization. An
+    anchored scene's maps may be handed in as further channels, so that a flame is judged where it burns.
+    """
+
+    def __init__(self, features: int, num_layers: int, spectral: bool, extra_channels: int = 0) -> None:
+        super().__init__()
+        widths = [3 + extra_channels] + [features] * (num_layers - 1) + [1]
+        layers: list[nn.Module] = []
+        for i, (inputs, outputs) in enumerate(pairwise(widths)):
+            conv = nn.Conv3d(inputs, outputs, kernel_size=3)
+            last = i == num_layers - 1
+            # the last layer is left free, so that scores can reach the hinge's margin
+            layers.append(nn.utils.parametrizations.spectral_norm(conv) if spectral and not last else conv)
+            if not last:
+                layers += [nn.Identity() if spectral else nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """`(B, C, T, H, W)` to a map of scores `(B, 1, T-2m, H-2m, W-2m)`."""
+        return self.layers(clip)
+
+
+def _grown(coords: Tensor, margin: int) -> Tensor:
+    before = torch.arange(-margin, 0, device=coords.device)
+    after = torch.arange(1, margin + 1, device=coords.device)
+    return torch.cat([coords[0] + before, coords, coords[-1] + after])

@@ -1,0 +1,349 @@
+"""Drawing video from a pyramid, frame after frame: streamed, from any frame on, looped, tiled.
+
+There is one way to draw: a `Stream`. Each scale pulls the frames it needs from the scale below and keeps, for
+each convolution, the last two frames of its input; a new frame costs one frame of work and memory is constant.
+A whole video, a chunk, a loop and a window of a huge canvas are all read from streams, which is why they agree.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dtsgan import noise
+from dtsgan.linear_dynamics import LinearDynamics
+from dtsgan.networks import SLOPE, Place, PyramidGenerator, ScaleGenerator, full_place
+from dtsgan.pyramid import Size
+
+CHUNK = 8  # frames drawn at a time: enough to keep the convolutions busy, few enough to stay in cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What to draw. Every field changes the video; how it is chunked or batched does not."""
+
+    seeds: Sequence[int] = (0,)  # one a video
+    start_frame: int = 0
+    period: int = 0  # frames of a perfect loop; 0: endless
+    tile: tuple[bool, bool] = (False, False)  # periodic along (height, width)
+    speed: float = 1.0  # frames of the texture's own time between two frames drawn
+    diversity: float = 1.0  # 0: the source's own coarse motion, 1: all new, above: wilder
+
+    def frames(self, start: int, count: int, device: torch.device) -> Tensor:
+        """The addresses of `count` frames from `start` on."""
+        frames = torch.arange(start, start + count, device=device)
+        return frames % self.period if self.period else frames
+
+    def source_frames(self, frames: Tensor, num_frames: int) -> Tensor:
+        """Which frames of the source stand at these: there and back again, for ever."""
+        if self.period:
+            frames = torch.minimum(frames % self.period, -frames % self.period)
+        turn = max(1, 2 * (num_frames - 1))
+        frames = frames % turn
+        return torch.minimum(frames, turn - frames)
+
+    @property
+    def blend(self) -> tuple[float, float]:
+        """Weights of the source's own noise and of new noise; their squares sum to 1 up to diversity 1."""
+        return max(0.0, 1 - self.diversity**2) ** 0.5, self.diversity
+
+
+class Source(Protocol):
+    """Anything that frames can be taken from, in order."""
+
+    def take(self, count: int) -> Tensor:
+        """The next `count` frames, `(B, 3, count, H, W)` in the pyramid's own colours."""
+
+
+class LinearSource:
+    """The closed-form coarse model: a recursion that starts so long before the first frame wanted that nothing
+    of its start is left."""
+
+    def __init__(self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int) -> None:
+        model = pyramid.scales[0]
+        assert isinstance(model, LinearDynamics)
+        self.pyramid, self.model, self.place, self.draw, self.next = pyramid, model, place, draw, start
+        self.transition = model.transition.double()
+        self.noise_factor = model.noise_factor.double()
+        lags, n, _ = self.transition.shape
+        self.past = self.transition.new_zeros(lags, len(draw.seeds), n)  # newest first
+        self.loop: Tensor | None = None
+        if draw.diversity > 0:
+            if draw.period:
+                self.loop = self._steady_loop()
+            else:
+                memory = model.memory()
+                self._run(start - memory, memory)
+
+    def take(self, count: int) -> Tensor:
+        frames = self.draw.frames(self.next, count, self.transition.device)
+        old, new = self.draw.blend
+        states = self.transition.new_zeros(len(self.draw.seeds), count, self.transition.shape[1])
+        if new:
+            states += new * (self.loop[:, frames] if self.loop is not None else self._run(self.next, count))
+        if old:
+            states += old * self.model.states[self.draw.source_frames(frames, len(self.model.states))]
+        self.next += count
+        clip = self.pyramid.whiten(self.model.to_clip(states))
+        rows, columns = self.place.rows, self.place.columns
+        return clip[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    def _run(self, start: int, count: int) -> Tensor:
+        """`(B, count, n)` states; moves `past` on."""
+        device = self.transition.device
+        n = self.transition.shape[1]
+        one = torch.zeros(1, dtype=torch.long, device=device)
+        frames = self.draw.frames(start, count, device)
+        z = noise.gaussian(self.draw.seeds, 0, frames, n, one, one)[..., 0, 0]  # B n T
+        shocks = (self.noise_factor @ z.double()).movedim(2, 0)  # T B n
+        states = torch.empty_like(shocks)
+        matrix = self.transition.transpose(1, 2).flatten(0, 1)  # lags n, n
+        for t in range(count):
+            now = torch.addmm(shocks[t], self.past.transpose(0, 1).flatten(1), matrix)
+            self.past = torch.cat([now[None], self.past[:-1]])
+            states[t] = now
+        return states.transpose(0, 1)
+
+    def _steady_loop(self) -> Tensor:
+        """`(B, P, n)`: the states that periodic noise leads to. With s_P = M^P s_0 + b, it is s_0 = s_P."""
+        from dtsgan.linear_dynamics import companion
+
+        step = torch.from_numpy(companion(self.transition.cpu().numpy())).to(self.transition.device)
+        self._run(0, self.draw.period)
+        response = self.past.transpose(0, 1).flatten(1)  # B, lags n
+        whole = torch.eye(len(step), dtype=step.dtype, device=step.device)
+        whole = whole - torch.linalg.matrix_power(step, self.draw.period)
+        steady = torch.linalg.solve(whole, response.T).T
+        self.past = steady.unflatten(1, self.past.shape[::2]).transpose(0, 1).contiguous()
+        return self._run(0, self.draw.period)
+
+
+class ScaleSource:
+    """One scale generator with, for each convolution, the last two frames of what it was given."""
+
+    def __init__(
+        self, net: ScaleGenerator, scale: int, below: Source | None, place: Place, coarse: Size | None,
+        draw: Draw, start: int, dtype: torch.dtype, num_frames: int,
+    ) -> None:  # fmt: skip
+        self.net, self.scale, self.below, self.draw = net, scale, below, draw
+        self.input_place = place.grown(net.margin)
+        self.reading = self.input_place.reading(coarse) if coarse else None
+        self.next = start - net.margin
+        self.num_frames = num_frames
+        self.dtype = dtype
+        layers = net.folded()
+        self.weights = [w.to(dtype).contiguous(memory_format=torch.channels_last_3d) for w, _, _ in layers]
+        self.biases = [b.to(dtype) for _, b, _ in layers]
+        position = net.position_features(self.input_place)
+        if position is not None:
+            factor = layers[0][2]
+            position = position if factor is None else position * factor[:, None, None, None]
+            position = position.to(dtype)
+        self.position = position
+        self.tails: list[Tensor | None] = [None] * len(layers)
+        self.delayed: Tensor | None = None
+
+    def take(self, count: int) -> Tensor:
+        m = self.net.margin
+        needed = count if self.delayed is not None else count + 2 * m
+        z = self._noise(needed)
+        if self.below is not None and self.reading is not None:
+            base = self.net.base(self.below.take(needed), self.reading, self.input_place)
+            x = base if z is None else base + z
+        else:
+            base = torch.zeros(len(self.draw.seeds), 3, needed, *self._shape(), device=self._device())
+            x = base if z is None else z
+        self.next += needed
+        x = self._layers(x.to(self.dtype, memory_format=torch.channels_last_3d)).float()
+        kept = base[..., m:-m, m:-m]
+        kept = kept[:, :, m:] if self.delayed is None else torch.cat([self.delayed, kept], 2)
+        self.delayed = kept[:, :, count:].clone()
+        return kept[:, :, :count] + x
+
+    def _layers(self, x: Tensor) -> Tensor:
+        last = len(self.weights) - 1
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tail = self.tails[i]
+            if tail is not None:
+                x = torch.cat([tail, x], 2)
+            self.tails[i] = x[:, :, -2:].clone(memory_format=torch.preserve_format)
+            x = _conv3d(x, weight, bias)
+            if i == 0 and self.position is not None:
+                x += self.position
+            if i < last:
+                x = F.leaky_relu_(x, SLOPE)
+        return x.tanh_() if self.net.is_bounded else x
+
+    def _noise(self, count: int) -> Tensor | None:
+        """sigma z for the next `count` frames; the coarsest scale blends in the source's own noise z*."""
+        frames = self.draw.frames(self.next, count, self._device())
+        old, new = self.draw.blend if self.scale == 0 else (0.0, self.draw.diversity)
+        std = self.net.noise_std
+        z: Tensor | None = None
+        if new and bool(std > 0):
+            z = self.input_place.noise(self.draw.seeds, self.scale, frames, self.draw.tile).mul_(new * std)
+        if old:
+            own = self.draw.source_frames(frames, self.num_frames)
+            z_star = self.input_place.noise([noise.REC_SEED], self.scale, own, self.draw.tile).mul_(old * std)
+            z = z_star.expand(len(self.draw.seeds), -1, -1, -1, -1) if z is None else z + z_star
+        return z
+
+    def _shape(self) -> Size:
+        return len(self.input_place.rows), len(self.input_place.columns)
+
+    def _device(self) -> torch.device:
+        return self.input_place.rows.device
+
+
+class Retimed:
+    """The coarsest video at another speed: frame i is read at time i x speed, between frames by a cubic.
+
+    The scales above add their detail to the slowed or hastened video, so slow motion is new video, not blending.
+    """
+
+    def __init__(self, source: Source, first: int, start: int, speed: float) -> None:
+        self.source, self.speed, self.next = source, speed, start
+        self.first = first  # frame number of `held`'s first frame
+        self.held: Tensor | None = None
+
+    @staticmethod
+    def first_frame(start: int, speed: float) -> int:
+        """The first frame that the cubic at `start` reads."""
+        return int((start * speed) // 1) - 1
+
+    def take(self, count: int) -> Tensor:
+        times = torch.arange(self.next, self.next + count, dtype=torch.float64) * self.speed
+        low = times.floor().long()
+        stop = int(low[-1]) + 3
+        have = 0 if self.held is None else self.held.shape[2]
+        missing = stop - (self.first + have)
+        if missing > 0:
+            fresh = self.source.take(missing)
+            self.held = fresh if self.held is None else torch.cat([self.held, fresh], 2)
+        assert self.held is not None
+        f = (times - low).to(self.held).view(-1, 1, 1)
+        at = (low - self.first).to(self.held.device)
+        a, b, c, d = (self.held[:, :, at + k] for k in (-1, 0, 1, 2))
+        self.next += count
+        drop = int((self.next * self.speed) // 1) - 1 - self.first
+        if drop > 0:
+            self.held, self.first = self.held[:, :, drop:].clone(), self.first + drop
+        # Catmull-Rom
+        return b + 0.5 * f * (c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a)))
+
+
+class Stream:
+    """An endless video of one or more seeds. `take(n)` gives the next n frames.
+
+    Args:
+        pyramid: a trained pyramid.
+        draw: what to draw.
+        canvas: `(height, width)` at the finest scale; free pyramids take any.
+        window: `((top, bottom), (left, right))` of the canvas; the whole of it when not given.
+        top: the last scale drawn; the finest when not given.
+        dtype: precision of the convolutions.
+    """
+
+    def __init__(
+        self,
+        pyramid: PyramidGenerator,
+        draw: Draw,
+        canvas: Size | None = None,
+        window: tuple[tuple[int, int], tuple[int, int]] | None = None,
+        top: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        device = pyramid.color_mean.device
+        sizes = pyramid.canvas(*(canvas or pyramid.sizes[-1]))
+        top = pyramid.num_scales - 1 if top is None else top
+        place = full_place(sizes[top], pyramid.config.anchored, device)
+        if window is not None:
+            rows, columns = (torch.arange(a, b, device=device) for a, b in window)
+            place = Place(place.canvas, rows, columns, place.anchored)
+        self.pyramid = pyramid
+        with torch.inference_mode():
+            self.source = self._build(top, place, sizes, draw, draw.start_frame, dtype)
+
+    def _build(
+        self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
+    ) -> Source:
+        net = self.pyramid.scales[scale]
+        frames = self.pyramid.num_frames
+        if scale == 0:
+            own = _at_own_speed(draw)
+            first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
+            if isinstance(net, LinearDynamics):
+                source: Source = LinearSource(self.pyramid, place, own, first)
+            else:
+                assert isinstance(net, ScaleGenerator)
+                source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+            return source if draw.speed == 1 else Retimed(source, first, start, own.speed)
+        assert isinstance(net, ScaleGenerator)
+        grown = place.grown(net.margin)
+        rows, columns = grown.reading(sizes[scale - 1])
+        below_place = Place(
+            sizes[scale - 1],
+            torch.arange(rows.start, rows.stop, device=place.rows.device),
+            torch.arange(columns.start, columns.stop, device=place.rows.device),
+            place.anchored,
+        )
+        below = self._build(scale - 1, below_place, sizes, draw, start - net.margin, dtype)
+        return ScaleSource(net, scale, below, place, sizes[scale - 1], draw, start, dtype, frames)
+
+    @torch.inference_mode()
+    def take_raw(self, count: int) -> Tensor:
+        """The next `count` frames in the pyramid's own colours."""
+        return self.source.take(count)
+
+    @torch.inference_mode()
+    def take(self, count: int) -> Tensor:
+        """The next `count` frames, `(B, 3, count, H, W)` in [-1, 1]."""
+        return self.pyramid.unwhiten(self.source.take(count))
+
+    def chunks(self, num_frames: int | None, chunk: int = CHUNK) -> Iterator[Tensor]:
+        """`num_frames` frames (endless when None), at most `chunk` at a time."""
+        done = 0
+        while num_frames is None or done < num_frames:
+            count = chunk if num_frames is None else min(chunk, num_frames - done)
+            yield self.take(count)
+            done += count
+
+
+def tiled_chunks(
+    pyramid: PyramidGenerator, draw: Draw, canvas: Size, num_frames: int, tile: int, chunk: int = CHUNK
+) -> Iterator[Tensor]:
+    """The same frames as a `Stream` of the whole canvas gives, drawn tile by tile: what is held at one time is
+    one tile's networks and one chunk of the canvas."""
+    from dataclasses import replace
+
+    for begin in range(0, num_frames, chunk):
+        count = min(chunk, num_frames - begin)
+        now = replace(draw, start_frame=draw.start_frame + begin)
+        frames = torch.empty(len(draw.seeds), 3, count, *canvas)
+        for top in range(0, canvas[0], tile):
+            for left in range(0, canvas[1], tile):
+                bottom, right = min(top + tile, canvas[0]), min(left + tile, canvas[1])
+                stream = Stream(pyramid, now, canvas, ((top, bottom), (left, right)))
+                frames[..., top:bottom, left:right] = stream.take(count)
+        yield frames
+
+
+def _conv3d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """An unpadded convolution. For one small float32 clip torch leaves oneDNN for a path ten times slower; asking
+    for oneDNN by name keeps it."""
+    if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        return torch.mkldnn_convolution(x, weight, bias, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
+    return F.conv3d(x, weight, bias)
+
+
+def _at_own_speed(draw: Draw) -> Draw:
+    """The draw of the coarsest scale: a loop of P frames at speed v is one of about P v frames of its own time."""
+    if not draw.period or draw.speed == 1:
+        return draw
+    from dataclasses import replace
+
+    period = max(2, round(draw.period * draw.speed))
+    return replace(draw, period=period, speed=period / draw.period)
