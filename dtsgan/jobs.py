@@ -8,39 +8,29 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dtsgan import __version__, video
+from dtsgan import __version__
 from dtsgan.checkpoint import load_state, save_state
-from dtsgan.config import PRESETS, Config
-from dtsgan.errors import ConfigError, DTSGANError, RunError, nearest
+from dtsgan.config import Config, PyramidConfig
+from dtsgan.config import preset as find_preset
+from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.estimate import check_memory, estimate
 from dtsgan.model import DTSGAN
-from dtsgan.pyramid import resize
+from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.rundir import RunDir, write_json
-from dtsgan.trainer import Progress, Training
+from dtsgan.trainer import Progress, Training, check_length
+from dtsgan.video import read_clip, side_by_side, write_clip
 
 SAVE_SECONDS = 4.0  # a killed run loses at most this, and the step it was in
 STATUS_SECONDS = 1.0
 PREVIEW_SECONDS = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a training will be: shown before it starts, written into the run."""
-
-    config: Config
-    video: str
-    start: float | None = None
-    end: float | None = None
-    crop: tuple[int, int, int, int] | None = None
-    device: str = "auto"
-    budget: float | None = None  # minutes
+LOOK = PyramidConfig(num_scales=2)  # at 25 pixels one sees whether a clip is a scene or a texture
 
 
 def train(
@@ -78,23 +68,48 @@ def train(
     Returns:
         A `Run`: iterate it for `Progress`; `run.model` is the texture, from the first finished scale on.
     """
-    if preset not in PRESETS:
-        raise ConfigError(
-            f'there is no preset "{preset}"{nearest(preset, list(PRESETS))}: {", ".join(PRESETS)}'
-        )
     if budget is not None and not 0 < budget < 10**6:
         raise ConfigError(f"the budget must be a positive number of minutes, got {budget:g}")
-    config = PRESETS[preset]
-    changes: dict[str, Any] = {"layout": layout, "seed": seed}
-    if update is not None:
-        changes["update"] = update
-    config = config.with_settings({**changes, **(settings or {})})
+    if layout not in ("auto", "anchored", "free"):
+        raise ConfigError(f'layout is auto, anchored or free; got "{layout}"')
+    changes = {"seed": seed, **({} if update is None else {"update": update}), **(settings or {})}
+    chosen = find_preset(preset).with_settings(changes)  # a wrong name is refused before a long video is read
+    place = choose_device(device)
+    path, folder = Path(video), RunDir(Path(out) if out else Path("runs") / Path(video).stem)
+    side = size or chosen.pyramid.max_size
+    clip, facts = read_clip(path, start=start, end=end, crop=crop, size=side)
+    if layout == "auto":
+        layout = (
+            "free"
+            if is_stationary_in_space(resize(clip, scale_sizes(LOOK, *clip.shape[3:])[0]))
+            else "anchored"
+        )
+    config = find_preset(preset, "free" if layout == "free" else "anchored").with_settings(changes)
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))
-    plan = Plan(
-        config=config, video=str(video), start=start, end=end, crop=crop, device=device, budget=budget
-    )
-    return Run.create(RunDir(Path(out) if out else Path("runs") / Path(video).stem), plan)
+    check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)
+    check_length(config, clip.shape[2])
+    folder.create()
+    write_clip(folder.source, clip, facts.fps)
+    info = {
+        "format_version": 1,
+        "dtsgan": __version__,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "device": str(place),
+        "video": path.name,
+        "video_sha256": _sha256(path),
+        "start": start,
+        "end": end,
+        "crop": crop,
+        "fps": facts.fps,
+        "budget": budget,
+        "config": config.to_dict(),
+    }
+    write_json(folder.config, info)
+    run = Run.resume(folder.path)  # learn from what a resumed run will read
+    run.warnings = facts.warnings
+    return run
 
 
 class Run:
@@ -112,43 +127,6 @@ class Run:
         self.source_clip = clip
 
     @classmethod
-    def create(cls, folder: RunDir, plan: Plan) -> "Run":
-        """Reads the video, writes the run's folder and is ready to train."""
-        device = choose_device(plan.device)
-        clip, facts = video.read_clip(
-            plan.video, start=plan.start, end=plan.end, crop=plan.crop, size=plan.config.pyramid.max_size
-        )
-        check_memory(plan.config, clip.shape[2], (clip.shape[3], clip.shape[4]), device)
-        with limited_threads(plan.config.train.threads):
-            training = Training(
-                clip, plan.config, device
-            )  # what cannot be learned is refused before a file is made
-        folder.create()
-        video.write_clip(folder.source, clip, facts.fps)
-        clip, _ = video.read_clip(folder.source)  # learn from what a resumed run will read
-        source = Path(plan.video)
-        info = {
-            "format_version": 1,
-            "dtsgan": __version__,
-            "torch": torch.__version__,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "device": str(device),
-            "video": source.name,
-            "video_sha256": _sha256(source),
-            "start": plan.start,
-            "end": plan.end,
-            "crop": plan.crop,
-            "fps": facts.fps,
-            "budget": plan.budget,
-            "config": training.config.to_dict(),
-        }
-        write_json(folder.config, info)
-        run = cls(folder, clip, training.config, device, info)
-        run.warnings = facts.warnings
-        run._write_status("queued")
-        return run
-
-    @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> "Run":
         """Finds a stopped, killed or finished run again.
 
@@ -164,7 +142,7 @@ class Run:
             info["seconds"] = folder.read_status().get("seconds", 0.0)
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError(f"{folder.config} is damaged: {error}") from error
-        clip, _ = video.read_clip(folder.source)
+        clip, _ = read_clip(folder.source)
         run = cls(folder, clip, config, device, info)
         if folder.state.exists():
             run.training.load_state_dict(load_state(folder.state, device))
@@ -244,10 +222,10 @@ class Run:
         frames = min(self.source_clip.shape[2], round(PREVIEW_SECONDS * self.fps))
         sample = model.sample(frames)
         real = resize(self.source_clip[:, :, :frames], model.size)
-        pair = video.side_by_side(real, sample)
-        video.write_clip(self.folder.preview(scale), pair, self.fps)
+        pair = side_by_side(real, sample)
+        write_clip(self.folder.preview(scale), pair, self.fps)
         if self.training.is_finished:
-            video.write_clip(self.folder.model / "preview.mp4", pair, self.fps)
+            write_clip(self.folder.model / "preview.mp4", pair, self.fps)
 
     def _write_status(self, state: str, progress: Progress | None = None, error: str | None = None) -> None:
         done = progress.work_done if progress else 0.0

@@ -11,6 +11,7 @@ The names and addresses of the parameters are part of the file format.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,12 +96,13 @@ class ScaleGenerator(nn.Module):
         if config.anchored and config.position_maps:
             self.position = nn.Parameter(torch.zeros(POSITION_CHANNELS, *canvas))
             self.from_position = nn.Conv2d(POSITION_CHANNELS, features, kernel_size=3, bias=False)
-        for conv in [*self.convs]:
+        convs: Any = self.convs
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, a=SLOPE)
-            nn.init.zeros_(conv.bias)
+            conv.bias.data.zero_()
         if config.norm == "none" and not coarsest:  # begin as the identity: the base alone
-            nn.init.zeros_(self.to_rgb.weight)
-            nn.init.zeros_(self.to_rgb.bias)
+            self.to_rgb.weight.data.zero_()
+            self.to_rgb.bias.data.zero_()  # type: ignore[union-attr]
 
     def base(self, coarse: Tensor, reading: tuple[Upsampling, Upsampling], place: Place) -> Tensor:
         """The enlarged window `(B, 3, T, H, W)` with the still detail of this scale added."""
@@ -134,13 +136,16 @@ class ScaleGenerator(nn.Module):
         """Weight, bias and the norm's factor (for what else enters the layer) of every convolution, with the
         frozen statistics of the norm folded in."""
         layers: list[tuple[Tensor, Tensor, Tensor | None]] = []
-        for conv, norm in zip(self.convs, self.norms, strict=True):
+        convs: Any = self.convs
+        for conv, norm in zip(convs, self.norms, strict=True):
+            weight, bias, factor = conv.weight, conv.bias, None
             if isinstance(norm, nn.BatchNorm3d):
+                assert norm.running_mean is not None and norm.running_var is not None
                 factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
-                bias = (conv.bias - norm.running_mean) * factor + norm.bias
-                layers.append((conv.weight * factor[:, None, None, None, None], bias, factor))
-            else:
-                layers.append((conv.weight, conv.bias, None))
+                weight = weight * factor[:, None, None, None, None]
+                bias = (bias - norm.running_mean) * factor + norm.bias
+            layers.append((weight, bias, factor))
+        assert self.to_rgb.bias is not None
         return [*layers, (self.to_rgb.weight, self.to_rgb.bias, None)]
 
 

@@ -21,7 +21,7 @@ def resize(clip: Tensor, size: Size) -> Tensor:
     """Resizes `(B, C, T, H, W)` in space with antialiasing; values stay in [-1, 1], the length is kept."""
     if tuple(clip.shape[-2:]) == tuple(size):
         return clip
-    batch, channels, frames = clip.shape[:3]
+    batch, _, frames = clip.shape[:3]
     flat = clip.transpose(1, 2).flatten(0, 1)  # BT C H W
     flat = F.interpolate(flat, size, mode="bicubic", antialias=True, align_corners=False).clamp_(-1, 1)
     return flat.unflatten(0, (batch, frames)).transpose(1, 2).contiguous()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from dtsgan.errors import TrainingDivergedError, VideoError
 from dtsgan.estimate import has_fast_bfloat16, scale_flops
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.networks import PatchDiscriminator, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.pyramid import build_pyramid, is_stationary_in_space, scale_sizes, upsample
+from dtsgan.pyramid import build_pyramid, scale_sizes, upsample
 from dtsgan.sampler import Draw, Stream
 
 POOL_SEED = 2**40  # fakes of the scale below come from seeds that no user's sample shares
@@ -40,7 +40,7 @@ class Training:
 
     Args:
         clip: the whole video at the finest scale, `(1, 3, N, H, W)`, float32 in [-1, 1].
-        config: the recipe; `layout="auto"` is decided here by looking at the clip.
+        config: the recipe.
         device: where to train.
         budget: seconds that the steps may take; the recipe's counts are scaled to it, once a scale, by timing its
             first steps. From then on only steps count, so a resumed run ends as an unbroken one.
@@ -59,17 +59,9 @@ class Training:
         self.pool: Tensor | None = None
         self.optim_g: torch.optim.Adam | None = None
         self.optim_d: torch.optim.Adam | None = None
-        needed = min_frames(config)
-        if clip.shape[2] < needed:
-            raise VideoError(
-                f"the video has {clip.shape[2]} frames and the {config.preset} preset needs {needed}: "
-                "use a longer part, or a smaller num_frames"
-            )
+        check_length(config, clip.shape[2])
         sizes = scale_sizes(config.pyramid, clip.shape[3], clip.shape[4])
         clips = build_pyramid(clip, sizes)
-        if config.model.layout == "auto":
-            layout = "free" if is_stationary_in_space(clips[0]) else "anchored"
-            config = resolve_layout(config, layout)
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.train.seed)
@@ -494,16 +486,18 @@ class Training:
         self._resumed = state.get("current") if self.step else None
 
 
-def min_frames(config: Config) -> int:
-    """Shortest video that the recipe can learn from."""
-    context = 2 * config.model.margin if config.train.teacher_forced and config.pyramid.num_scales > 1 else 0
-    return config.pyramid.num_frames + context
-
-
-def resolve_layout(config: Config, layout: str) -> Config:
-    """The recipe with the layout decided. What only the other layout can use is switched off."""
-    model = replace(config.model, layout=layout)  # type: ignore[arg-type]
-    return replace(config, model=model)
+def check_length(config: Config, num_frames: int) -> None:
+    """
+    Raises:
+        VideoError: if the recipe cannot learn from so few frames.
+    """
+    forced = config.train.teacher_forced and config.pyramid.num_scales > 1
+    needed = config.pyramid.num_frames + (2 * config.model.margin if forced else 0)
+    if num_frames < needed:
+        raise VideoError(
+            f"the video has {num_frames} frames and the {config.preset} preset needs {needed}: "
+            "use a longer part, or a smaller num_frames"
+        )
 
 
 def copy_matching(source: nn.Module, target: nn.Module) -> None:

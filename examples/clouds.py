@@ -19,11 +19,11 @@ from volume import look_through
 CELLS, DEPTH = 112, 40  # of the air across the picture, and away from the eye
 GROUND, ABOVE = 13, 4  # cells below and above the picture
 BASE = 26.0  # height where thermals begin to condense, in cells
-LAPSE = 0.0075  # how much less water the air holds, a cell further up
+LAPSE = 0.0055  # how much less water the air holds, a cell further up
 DRYNESS = 0.20  # how far the air between the clouds is from holding all the water that it can
-WIND, SHEAR = 0.25, 0.006  # to the right, in cells a frame, and its growth a cell further up
+WIND, SHEAR = 0.35, 0.004  # to the right, in cells a frame, and its growth a cell further up
 WARM_UP, WARM_UP_STEP = 110, 2.0  # steps, and their length in frames, until clouds come and go evenly
-OPACITY, SHADE = 1.8, 0.60  # absorption a cell towards the eye, and towards the sun, by a unit of water
+OPACITY, SHADE = 2.4, 0.90  # absorption a cell towards the eye, and towards the sun, by a unit of water
 
 
 class Air:
@@ -54,10 +54,10 @@ class Air:
         self.water = fluid.carry(self.water, origin)
         fluid.advect_velocity(origin)
 
-        warm = 0.94 + 0.20 * self.thermals.step(dt) + 0.08 * self.bubbles.step(dt)
+        warm = 0.95 + 0.40 * self.thermals.step(dt) + 0.15 * self.bubbles.step(dt)
         self.water += (1 - np.exp(-dt * 0.2 * self.soil)) * (np.clip(warm, 0.8, 1.25) - self.water)
         self.water += (1 - np.exp(-dt * (0.012 + self.calm))) * (self.around - self.water)
-        lift = 0.20 * self.cloud() + 0.14 * np.clip(self.water - 0.9, 0, None) * self.subcloud
+        lift = 0.12 * self.cloud() + 0.14 * np.clip(self.water - 0.9, 0, None) * self.subcloud
         fluid.velocity[0] += dt * (lift - lift.mean(axis=(1, 2), keepdims=True))
         fluid.confine_vorticity(0.10, dt)
         fluid.velocity *= np.exp(-dt * (self.calm + 0.012))

@@ -43,7 +43,7 @@ class Flames:
         self.heat = fluid.carry(self.heat, origin)
         fluid.advect_velocity(origin)
 
-        lit = np.clip(0.5 + 0.5 * self.embers.step(dt) + 0.4 * self.hearth.step(dt), 0, 1.25)
+        lit = np.clip(0.5 + 4.0 * self.embers.step(dt) + 3.2 * self.hearth.step(dt), 0, 1.25)
         self.heat = np.maximum(self.heat, lit * self.bed)
         # A parcel burns out at a steady rate, so a flame has a tip; thin wisps lose their heat faster.
         self.heat = np.clip(self.heat - dt * (0.025 + 0.025 * (1 - self.heat)), 0, None)

@@ -40,7 +40,7 @@ class Meadow:
         self.omega = 2 * np.pi * FREQUENCY * (HEIGHT / self.height) * rng.lognormal(0, 0.1, BLADES)
         self.lean, self.swing = self.rest.copy(), np.zeros((2, BLADES))
         drift = (0.15 * WIND / FPS / GUST_CELL, WIND / FPS / GUST_CELL)
-        self.gusts = [Gusts((64, 64), 6, 200, rng, drift, falloff=3.5) for _ in range(2)]
+        self.gusts = [Gusts((64, 64), 7, 150, rng, drift, falloff=3.5) for _ in range(2)]
         self.twist = rng.uniform(-1, 1, BLADES)
         self.hue = rng.normal(0, 1, (BLADES, 2))
         self.width = 0.015 * rng.lognormal(0, 0.25, BLADES)
@@ -51,7 +51,7 @@ class Meadow:
         fields = [g.step() for g in self.gusts]
         gust = [ndimage.map_coordinates(f, place, order=1, mode="grid-wrap") for f in fields]
         speed = np.clip(1 + 0.75 * gust[0], 0, None)
-        push = np.stack([0.26 * speed**1.5, 0.06 * gust[1]])  # the angle at which a steady wind holds a blade
+        push = np.stack([0.34 * speed**1.5, 0.12 * gust[1]])  # the angle at which a steady wind holds a blade
         dt = 1 / (FPS * SUBSTEPS)
         for _ in range(SUBSTEPS):
             force = self.omega**2 * (self.rest + push - self.lean) - 2 * DAMPING * self.omega * self.swing

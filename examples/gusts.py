@@ -36,7 +36,7 @@ class Gusts:
         self.amplitude = (1 + sum(f**2 for f in k) * scale**2) ** (-falloff / 2)
         self.amplitude.flat[0] = 0  # zero mean
         trials = fft.rfftn(rng.standard_normal((64, *shape)), axes=range(1, last + 2))
-        self.amplitude /= fft.irfftn(self.amplitude * trials, (64, *shape), axes=range(1, last + 2)).std()
+        self.amplitude /= fft.irfftn(self.amplitude * trials, shape, axes=range(1, last + 2)).std()
         self.turn = -2j * np.pi * sum(f * d for f, d in zip(k, drift or (0.0,) * len(shape), strict=True))
         self.modes = self._fresh()
 

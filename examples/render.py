@@ -25,11 +25,11 @@ SIZE = 256  # pixels a side
 CRF = {  # x264's quality, chosen so that no clip passes 1.5 MB; lower is better
     "ocean": 19,
     "fire": 18,
-    "smoke": 15,
+    "smoke": 16,
     "flag": 16,
     "caustics": 20,
     "rain": 20,
-    "clouds": 18,
+    "clouds": 15,
     "grass": 25,
 }
 TEXTURES = tuple(CRF)

@@ -17,8 +17,8 @@ from volume import look_through
 
 CELLS, DEPTH = 108, 32  # of the air across the picture, and away from the eye
 GROUND, ABOVE = 14, 26  # cells below and above the picture
-WARM_UP = 140  # frames until the column stands
-DRAUGHT = 0.5  # mean speed of the rising air, in cells a frame
+WARM_UP = 110  # frames until the column stands
+DRAUGHT = 2.0  # mean speed of the rising air, in cells a frame
 MOUTH = 13.0  # radius of the source, in cells
 OPACITY, SHADE = 0.20, 0.22  # absorption a cell towards the eye, and towards the sun
 
@@ -48,11 +48,11 @@ class Plume:
         self.soot = fluid.carry(self.soot, origin)
         fluid.advect_velocity(origin)
 
-        fresh = np.clip(self.mouth * (0.9 + 0.45 * self.puffs.step(dt)), 0, 1.4) * self.bed
+        fresh = np.clip(self.mouth * (0.9 + 0.8 * self.puffs.step(dt)), 0, 1.4) * self.bed
         self.soot = np.maximum(self.soot, fresh)
-        self.soot *= np.exp(-dt * (self.calm + 0.006))
+        self.soot *= np.exp(-dt * (self.calm + 0.010))
         fluid.velocity[0] += dt * 0.17 * self.soot
-        fluid.velocity[1] += dt * 0.35 * self.sway.step(dt) * self.bed
+        fluid.velocity[1] += dt * 0.5 * self.sway.step(dt) * self.bed
         fluid.confine_vorticity(0.22, dt)
         fluid.velocity[0] -= DRAUGHT
         fluid.velocity *= np.exp(-dt * (self.calm + 0.008))

@@ -53,7 +53,9 @@ def sliced_wasserstein(
         mean over levels and unit vectors w of  W1({<w, p> : p in fake}, {<w, q> : q in real})
 
     On a line the optimal transport only sorts. W1 of patches at the levels of a pyramid is the form of Karras
-    et al. 2018 (Sec. 5) and of GPDM (Elnekave & Weiss 2022), here with a time axis. A model trained on this
+    et al. 2018 (Sec. 5) and of GPDM (Elnekave & Weiss 2022), here with a time axis. Random directions in many
+    dimensions see how strong a patch's contrast is, but hardly how it is arranged: raw patches take shuffled
+    frames for real ones, and none of the variants knows a filament from a blot. A model trained on this
     distance is good at it by construction: judge that one by the other scores.
 
     Args:

@@ -1,0 +1,58 @@
+# Every target makes and fills .venv by itself: Python 3.11 or newer, pip and make are all that a machine needs.
+PYTHON ?= python3
+# Threads that spin while they wait make training ten times slower on a shared machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+DEMO := demo/fire
+
+.PHONY: help demo test lint bench examples
+
+help:
+	@echo 'make demo      learn fire from examples/fire.mp4 and draw new fire (about 3 minutes on two cores)'
+	@echo 'make test      all tests; some of them: make test ARGS="-m \"not slow\""'
+	@echo 'make lint      ruff check, ruff format --check, mypy'
+	@echo 'make bench     speed, memory and scaling, into benchmarks/results/; to try it: make bench ARGS=--quick'
+	@echo 'make examples  render the clips in examples/ again (a quarter of an hour); one of them: make examples ARGS=fire'
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "dtsgan needs Python 3.11 or newer and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+			"name another with make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -e '.[dev]'
+	@touch $@
+
+# A stopped demo goes on where it was, a finished one is drawn from again; nothing is removed or trained over.
+demo: $(INSTALLED)
+	@set -e; began=$$(date +%s); \
+	if grep -qs '"state": "done"' $(DEMO)/status.json; then \
+		echo "$(DEMO) is trained already"; \
+	elif [ -e $(DEMO)/config.json ]; then \
+		$(BIN)/dtsgan train --resume $(DEMO); \
+	else \
+		echo "learning examples/fire.mp4: about 3 minutes on two cores"; \
+		$(BIN)/dtsgan train examples/fire.mp4 --preset preview --out $(DEMO); \
+	fi; \
+	cp $(DEMO)/model/preview.mp4 $(DEMO).mp4; \
+	$(BIN)/dtsgan sample $(DEMO) --seconds 10 --seed 1 --out $(DEMO)_new.mp4; \
+	echo "$(DEMO).mp4      the source (left) beside new fire (right)"; \
+	echo "$(DEMO)_new.mp4  ten seconds of new fire"; \
+	echo "done in $$(( $$(date +%s) - began )) seconds; more: $(BIN)/dtsgan sample $(DEMO) --seed 2 --out more.mp4"
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/sampling.py $(ARGS)
+	$(BIN)/python benchmarks/training.py $(ARGS)
+	$(BIN)/python benchmarks/scaling.py $(ARGS)
+
+examples: $(INSTALLED)
+	$(BIN)/python examples/render.py $(ARGS)
