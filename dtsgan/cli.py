@@ -5,6 +5,7 @@ Exit status: 0 good, 1 an error the user can mend (one sentence), 2 wrong usage,
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,10 @@ from typing import Any
 from dtsgan import __version__
 from dtsgan.config import PRESETS
 from dtsgan.errors import ConfigError, DTSGANError, RunError
+
+# Read by OpenMP when torch is first imported: threads that wait asleep. Where another program shares the cores,
+# threads that spin at every barrier make a training step ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MODEL_HELP = "a model folder, a run's folder or the name of a bundled texture (dtsgan list)"
 

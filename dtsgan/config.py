@@ -52,9 +52,7 @@ class ModelConfig:
     """What the pyramid is made of. Settings for each scale are lists, coarse to fine; the last value goes on."""
 
     coarse: Literal["adversarial", "linear"] = "adversarial"
-    layout: Literal["auto", "anchored", "free"] = (
-        "auto"  # does the scene have places? "auto" measures the clip
-    )
+    layout: Literal["anchored", "free"] = "anchored"  # a scene with places, or an endless plane
     features: tuple[int, ...] = (32,)  # channels of the hidden layers
     num_layers: int = 5  # 3x3x3 convolutions a network; the receptive field is 2 num_layers + 1
     norm: Literal["batch", "none"] = "batch"
@@ -67,6 +65,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
+        if self.coarse == "linear" and self.layout == "free":
+            raise ConfigError("the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free")
 
     @property
     def margin(self) -> int:
@@ -280,9 +280,8 @@ _FAST_FREE = dataclasses.replace(
     })
 )  # fmt: skip
 
-PRESETS: dict[
-    str, Config
-] = {  # for anchored scenes, and for any layout where FREE_PRESETS has no other recipe
+# Those of a free layout that are not named here are the same.
+PRESETS: dict[str, Config] = {
     "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 300, 300, 400)}), preset="preview"),
     "fast": _FAST,
     "paper": Config(),

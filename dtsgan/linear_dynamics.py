@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dtsgan.errors import VideoError
 
-MAX_COLORS = 128  # frames whose colours each pixel remembers
+MAX_COLORS = 64  # frames whose colours each pixel remembers
 BANDWIDTH = 0.2  # of the kernel, in normal scores
 MAX_RADIUS = 0.995  # of the system's poles; at 1 the texture would wander away
 RIDGE = 0.005

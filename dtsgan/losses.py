@@ -56,17 +56,17 @@ def sliced_wasserstein(
 ) -> Tensor:
     """Sliced Wasserstein distance between the space-time patches of two clips of one shape.
 
-    Patches are projected on random directions (a convolution with random filters, 3 frames by 7x7 pixels or 3x3
-    pixels at twice the spacing) and the sorted projections compared (Rabin et al. 2012; patches as in GPDM,
+    Patches of 3 frames by 7x7 pixels, of the clips or of their halves, are projected on random directions (a
+    convolution with random filters) and the sorted projections compared (Rabin et al. 2012; patches as in GPDM,
     Elnekave & Weiss 2022). Random directions and the place of the sampling grid come from `generator`.
     """
-    size, dilation = ((3, 7, 7), 1) if torch.rand((), generator=generator) < 0.5 else ((3, 3, 3), 2)
-    filters = torch.randn(projections, fake.shape[1], *size, generator=generator).to(fake)
+    if torch.rand((), generator=generator) < 0.5 and min(fake.shape[-2:]) >= 16:
+        fake, real, stride = F.avg_pool3d(fake, (1, 2, 2)), F.avg_pool3d(real, (1, 2, 2)), 1
+    filters = torch.randn(projections, fake.shape[1], 3, 7, 7, generator=generator).to(fake)
     filters = filters / filters.flatten(1).norm(dim=1).view(-1, 1, 1, 1, 1)
     top, left = (int(torch.randint(stride, (), generator=generator)) for _ in range(2))
     total = []
     for clip in (fake, real):
-        shifted = clip[..., top:, left:]
-        responses = F.conv3d(shifted, filters, stride=(1, stride, stride), dilation=(1, dilation, dilation))
+        responses = F.conv3d(clip[..., top:, left:], filters, stride=(1, stride, stride))
         total.append(responses.float().transpose(0, 1).flatten(1).sort(1).values)  # K, BTHW
     return (total[0] - total[1]).square().mean()

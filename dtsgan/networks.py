@@ -92,7 +92,7 @@ class ScaleGenerator(nn.Module):
         self.register_buffer("static", None)
         self.position = None
         if config.anchored and config.static_layer and not coarsest:
-            self.static = torch.zeros(3, *canvas)
+            self.static = torch.zeros(3, *canvas, dtype=torch.float16)
         if config.anchored and config.position_maps:
             self.position = nn.Parameter(torch.zeros(POSITION_CHANNELS, *canvas))
             self.from_position = nn.Conv2d(POSITION_CHANNELS, features, kernel_size=3, bias=False)

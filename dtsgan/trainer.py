@@ -183,7 +183,7 @@ class Training:
         difference = self.target[:, :, self._first_start() :][:, :, : base.shape[2]] - base
         if net.static is not None:
             net.static.copy_(difference.mean(2)[0])
-            difference = difference - net.static[None, :, None]
+            difference = difference - net.static[None, :, None].float()
         self.detail_std = difference.square().mean().sqrt().clamp(min=1e-3)
         net.noise_std.copy_(train.noise_weight * self.detail_std)
 

@@ -25,7 +25,8 @@ LADDER = PyramidConfig(num_scales=3, min_size=9, max_size=20, num_frames=8)
 TINY = {
     "num_scales": 3, "min_size": 9, "max_size": 20, "num_frames": 6, "num_layers": 2, "features": (4,),
     "crop": 0, "steps": (12, 8, 8), "batch_size": 1, "num_components": 6, "threads": 1, "d_features": (0,),
-    "d_steps": 1, "g_steps": 1, "pool_frames": 0, "update": "neighbour", "update_every": 2, "update_stride": 3,
+    "d_steps": 1, "g_steps": 1, "pool_frames": 0, "update": "neighbour", "update_every": 2,
+    "update_stride": 3,
 }  # fmt: skip
 ADVERSARIAL = {
     **TINY, "coarse": "adversarial", "norm": "batch", "output": "tanh", "adversary": ("wgan-gp",),
@@ -33,8 +34,8 @@ ADVERSARIAL = {
     "forced_fakes": 0.0, "position_maps": False, "static_layer": False,
 }  # fmt: skip
 LINEAR = {
-    **TINY, "coarse": "linear", "norm": "none", "output": "linear", "adversary": ("hinge",), "rec_weight": (1.0,),
-    "swd_weight": (1.0,), "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
+    **TINY, "coarse": "linear", "norm": "none", "output": "linear", "adversary": ("hinge",),
+    "rec_weight": (1.0,), "swd_weight": (1.0,), "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
     "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 11, "update": "random",
 }  # fmt: skip
 KINDS = {"adversarial": (ADVERSARIAL, "free"), "linear": (LINEAR, "anchored")}  # settings, layout
@@ -69,7 +70,7 @@ def clip_file(clip, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def anchored_pyramid(clip) -> PyramidGenerator:
-    """A scene: linear model fitted to the clip, still detail and maps of places above it, whitened colours."""
+    """A scene: linear model fitted to the clip, still detail and maps above it, whitened colours."""
     config = ModelConfig(
         coarse="linear", layout="anchored", features=(8,), norm="none", output="linear", whiten=True,
         position_maps=True, static_layer=True, num_components=10,
@@ -110,7 +111,7 @@ def free_pyramid() -> PyramidGenerator:
                 norm.running_var.uniform_(0.5, 2)
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.normal_(0, 0.2)
-            net.to_rgb.weight.normal_(0, 0.06 if n == 0 else 0.01)
+            net.to_rgb.weight.normal_(0, 0.012 if n == 0 else 0.002)
             net.noise_std.fill_(1.0 if n == 0 else 0.05)
     return pyramid.eval()
 

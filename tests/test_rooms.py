@@ -87,14 +87,16 @@ def faults(modules: dict[str, str]) -> list[str]:
                 if other not in FLOOR:
                     found.append(f"{module} imports {name[1:] or 'the whole package'}, which is no room")
                 elif FLOOR[other] > FLOOR[room]:
-                    found.append(f"{module} (floor {FLOOR[room]}) imports {other} (floor {FLOOR[other]}) above it")
+                    here, there = FLOOR[room], FLOOR[other]
+                    found.append(f"{module} (floor {here}) imports {other} (floor {there}) above it")
                 elif other in STRANGERS.get(room, ()):
                     found.append(f"{module} imports {other}, which it must not know")
             elif top in OWNERS:
                 if not {module, room} & OWNERS[top]:
-                    found.append(f"{module} imports {top}, which only {' and '.join(sorted(OWNERS[top]))} may")
+                    owners = " and ".join(sorted(OWNERS[top]))
+                    found.append(f"{module} imports {top}, which only {owners} may")
             elif FLOOR[room] < 5 and top not in EVERYWHERE | set(sys.stdlib_module_names):
-                found.append(f"{module} (floor {FLOOR[room]}) imports {top}, which a GPU machine may not have")
+                found.append(f"{module} imports {top}, which below floor 5 no machine need have")
     return found
 
 
@@ -150,17 +152,9 @@ def test_what_the_rules_allow_is_no_fault(module, source):
     assert faults({module: source}) == []
 
 
-def test_metrics_and_baselines_know_neither_each_other_nor_the_model():
-    for module, source in sources().items():
-        room = module.partition(".")[0]
-        if room in STRANGERS:
-            known = {name.split(".")[1] for name in imports(source, module) if name.startswith(".")}
-            assert not known & STRANGERS[room], module
-
-
 def test_importing_dtsgan_is_quick_and_loads_no_heavy_library():
     code = (
-        "import sys, time; began = time.perf_counter(); import dtsgan; seconds = time.perf_counter() - began\n"
+        "import sys, time\nbegan = time.perf_counter()\nimport dtsgan\nseconds = time.perf_counter() - began\n"
         "import dtsgan.cli\n"
         "print(seconds, *sorted({'torch', 'numpy', 'av', 'gradio', 'diffusers'} & set(sys.modules)))"
     )

@@ -1,0 +1,519 @@
+"""A run is a folder: started, stopped, killed, found again."""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import FPS, KINDS, make_clip
+
+from dtsgan import jobs, losses, video
+from dtsgan.errors import ConfigError, DTSGANError, RunError, TrainingDivergedError, VideoError
+from dtsgan.jobs import Run
+from dtsgan.model import DTSGAN
+from dtsgan.video import read_clip
+
+
+def start(path: Path, out: Path, kind: str = "linear", budget: float | None = None, **changes: Any) -> Run:
+    values, layout = KINDS[kind]
+    return jobs.train(
+        path, out, "paper", size=20, layout=layout, device="cpu", budget=budget, settings={**values, **changes}
+    )
+
+
+def weights(run: Path | Run) -> dict[str, torch.Tensor]:
+    folder = run.folder.path if isinstance(run, Run) else run
+    return DTSGAN.from_pretrained(folder).pyramid.state_dict()
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def status(run: Run) -> dict[str, Any]:
+    return json.loads(run.folder.status.read_text())
+
+
+def sentence(error: BaseException) -> str:
+    assert "\n" not in str(error) and 10 < len(str(error)) < 400
+    return str(error)
+
+
+@pytest.fixture(scope="module")
+def finished(clip_file, tmp_path_factory) -> dict[str, Run]:
+    """An unbroken run of each kind."""
+    runs = {}
+    for kind in KINDS:
+        runs[kind] = start(clip_file, tmp_path_factory.mktemp("runs") / kind, kind)
+        list(runs[kind])
+    return runs
+
+
+@pytest.fixture
+def stopped(clip_file, tmp_path) -> Path:
+    """The folder of a run that was stopped within scale 1."""
+    run = start(clip_file, tmp_path / "stopped")
+    steps = iter(run)
+    list(itertools.islice(steps, 4))
+    steps.close()
+    return run.folder.path
+
+
+# -- what a run leaves ---
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_finished_run_holds_all_that_its_folder_promises(finished, kind):
+    folder = finished[kind].folder
+    values = status(finished[kind])
+    assert values["state"] == "done"
+    assert (values["work_done"], values["error"], values["scale"]) == (1, None, 2)
+    assert values["pid"] == os.getpid()
+    lines = [json.loads(line) for line in folder.progress.read_text().splitlines()]
+    assert lines and {"seconds", "scale", "step"} <= set(lines[0])
+    for scale in range(3):
+        preview, _ = read_clip(folder.preview(scale))
+        assert preview.shape[2] == min(40, round(3 * FPS))
+    assert folder.state.exists()
+    files = {p.name for p in folder.path.iterdir()}
+    assert {"config.json", "status.json", "progress.jsonl", "state.pt", "source.mkv", "model"} <= files
+    assert not [name for name in files if "partial" in name]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_the_model_folder_of_a_run_is_the_model_of_the_run(finished, kind):
+    run = finished[kind]
+    loaded = DTSGAN.from_pretrained(run.folder.model)
+    assert torch.equal(loaded.sample(6, seed=3), run.model.sample(6, seed=3))
+    assert loaded.fps == FPS
+    assert loaded.layout == KINDS[kind][1]
+    assert loaded.record["video"] == "waves.mkv"
+    assert len(loaded.record["video_sha256"]) == 64
+    assert loaded.record["config"]["pyramid"]["min_size"] == 9
+
+
+def test_the_source_is_kept_as_it_was_learned(finished, clip_file):
+    run = finished["linear"]
+    kept, facts = read_clip(run.folder.source)
+    torch.testing.assert_close(kept, read_clip(clip_file, size=20)[0], rtol=0, atol=1.01 / 255)
+    assert facts.fps == FPS
+
+
+def test_a_part_of_the_video_is_learned_when_asked_for(clip_file, tmp_path):
+    run = jobs.train(
+        clip_file, tmp_path / "run", "paper", start=1.0, end=3.0, size=20, layout="anchored", device="cpu",
+        settings=KINDS["linear"][0],
+    )  # fmt: skip
+    torch.testing.assert_close(
+        run.source_clip, read_clip(clip_file, start=1.0, end=3.0, size=20)[0], rtol=0, atol=1.01 / 255
+    )
+    assert run.source_clip.shape[2] == 20
+
+
+def test_no_model_is_drawn_before_the_first_scale_is_finished(clip_file, tmp_path):
+    run = start(clip_file, tmp_path / "run", "adversarial")
+    next(iter(run))
+    with pytest.raises(RunError, match="no scale is finished"):
+        _ = run.model
+
+
+def test_a_model_can_be_drawn_from_the_first_finished_scale_on(clip_file, tmp_path):
+    run = start(clip_file, tmp_path / "run", "adversarial", steps=(2, 2, 2))
+    heights = []
+    for progress in run:
+        if progress.step == 2:
+            heights.append(DTSGAN.from_pretrained(run.folder.path).sample(2).shape[3])
+            assert run.model.size[0] == heights[-1]
+    assert heights == [9, 13, 20]
+
+
+def test_the_layout_is_measured_where_none_is_given(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    texture = torch.randn(1, 3, 12, 160, 160, generator=rng).mul(0.3).clamp(-1, 1)
+    texture = torch.nn.functional.avg_pool3d(texture, (3, 9, 9), 1, (1, 4, 4)) * 4
+    scene = texture * torch.linspace(0, 1, 160)
+    found = []
+    for name, clip in (("texture", texture), ("scene", scene)):
+        video.write_clip(tmp_path / f"{name}.mkv", clip.clamp(-1, 1), FPS)
+        values = {**KINDS["adversarial"][0], "steps": (1,)}
+        run = jobs.train(tmp_path / f"{name}.mkv", tmp_path / name, "paper", size=20, device="cpu", settings=values)
+        found.append(run.model_layout if hasattr(run, "model_layout") else run.training.config.model.layout)
+    assert found == ["free", "anchored"]
+
+
+def test_a_run_is_described_in_one_line(finished):
+    line = finished["linear"].describe()
+    assert "\n" not in line
+    assert "waves.mkv" in line and "40 frames of 27x20" in line and "minutes" in line and "GB" in line
+
+
+# -- stopped and resumed ---
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("number", [1, 6, 11])
+def test_a_run_stopped_and_resumed_ends_as_an_unbroken_one(finished, clip_file, tmp_path, kind, number):
+    run = start(clip_file, tmp_path / "run", kind)
+    steps = iter(run)
+    list(itertools.islice(steps, number))
+    steps.close()
+    assert status(run)["state"] == "stopped"
+    resumed = Run.resume(tmp_path / "run")
+    list(resumed)
+    assert status(resumed)["state"] == "done"
+    assert_equal(weights(resumed), weights(finished[kind]))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_run_stopped_at_the_end_of_every_scale_ends_as_an_unbroken_one(finished, clip_file, tmp_path, kind):
+    run = start(clip_file, tmp_path / "run", kind)
+    while not run.training.is_finished:
+        steps = iter(run)
+        for progress in steps:
+            if progress.step == progress.num_steps:
+                break
+        steps.close()
+        run = Run.resume(tmp_path / "run")
+    list(run)
+    assert_equal(weights(run), weights(finished[kind]))
+
+
+def test_a_run_stopped_just_before_its_end_is_done_when_resumed(clip_file, tmp_path):
+    """The last step is trained, but the generator is closed before it can say so."""
+    run = start(clip_file, tmp_path / "run", steps=(0, 2, 2))
+    steps = iter(run)
+    list(itertools.islice(steps, 5))
+    steps.close()
+    resumed = Run.resume(tmp_path / "run")
+    list(resumed)
+    assert status(resumed)["state"] == "done"
+    assert (resumed.folder.model / "preview.mp4").exists()
+
+
+def test_a_finished_run_resumed_stays_as_it_is(finished, clip_file, tmp_path):
+    shutil.copytree(finished["linear"].folder.path, tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    run = Run.resume(tmp_path / "run")
+    assert list(run) == []
+    assert run.model.size == (20, 27)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_a_resumed_run_goes_on_counting_its_seconds(stopped):
+    (stopped / "status.json").write_text(json.dumps({"state": "stopped", "seconds": 100.0}))
+    run = Run.resume(stopped)
+    list(run)
+    assert 100 < status(run)["seconds"] < 160
+
+
+def test_a_run_can_be_resumed_from_another_place(stopped, finished, clip_file, tmp_path):
+    stopped.rename(tmp_path / "moved")
+    run = Run.resume(tmp_path / "moved")
+    list(run)
+    assert_equal(weights(run), weights(finished["linear"]))
+
+
+def test_the_steps_of_a_budget_are_kept_across_a_resume(clip_file, tmp_path):
+    run = start(clip_file, tmp_path / "run", budget=1 / 60, crop=0, pool_frames=0)
+    steps = iter(run)
+    for progress in steps:
+        if progress.scale == 1 and progress.step == 12:
+            break
+    steps.close()
+    settled = progress.num_steps
+    assert settled > 8
+    resumed = Run.resume(tmp_path / "run")
+    numbers = {p.num_steps for p in resumed if p.scale == 1}
+    assert numbers <= {settled} and (numbers or settled == 12)
+    assert resumed.training.steps[1] == settled
+    assert status(resumed)["state"] == "done"
+
+
+# -- killed ---
+
+# as `python -m dtsgan.cli ...`, saving more often than every few seconds
+CHILD = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from dtsgan import jobs
+jobs.SAVE_SECONDS = jobs.STATUS_SECONDS = 0.05
+sys.argv[0] = "dtsgan"
+runpy.run_module("dtsgan.cli", run_name="__main__", alter_sys=True)
+"""
+STEPS = (0, 150, 100)
+
+
+def train_in_a_child(path: Path, out: Path, kind: str, **changes: Any) -> subprocess.Popen[str]:
+    values, layout = KINDS[kind]
+    command = [sys.executable, "-c", CHILD, "train", str(path), "--out", str(out), "--preset", "paper"]
+    command += ["--size", "20", "--layout", layout, "--device", "cpu"]
+    for key, value in {**values, **changes}.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        command += ["--set", f"{key}={text}"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_steps(child: subprocess.Popen[str], out: Path, scale: int = 1) -> None:
+    """Until the run's status shows steps of `scale`, and a state is saved."""
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        assert child.poll() is None, child.communicate()[1]
+        if (out / "status.json").exists() and (out / "state.pt").exists():
+            values = json.loads((out / "status.json").read_text())
+            if values["step"] > 0 and values["scale"] >= scale:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the run did not start")
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_and_resumed_ends_as_an_unbroken_one(clip_file, tmp_path):
+    changes = {"steps": STEPS, "adversary": ("hinge",)}
+    unbroken = start(clip_file, tmp_path / "unbroken", "linear", **changes)
+    began = time.monotonic()
+    list(unbroken)
+    seconds = time.monotonic() - began
+    child = train_in_a_child(clip_file, tmp_path / "killed", "linear", **changes)
+    wait_for_steps(child, tmp_path / "killed")
+    time.sleep(random.uniform(0, 0.5 * seconds))
+    child.kill()
+    child.wait()
+    values = json.loads((tmp_path / "killed" / "status.json").read_text())
+    assert values["state"] == "running"  # it had no time to say otherwise
+    resumed = Run.resume(tmp_path / "killed")
+    assert 0 < resumed.training.finished_scales < 3
+    list(resumed)
+    assert_equal(weights(resumed), weights(unbroken))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_saves_and_exits_with_130(clip_file, tmp_path, number):
+    out = tmp_path / "run"
+    child = train_in_a_child(clip_file, out, "linear", steps=(0, 100_000, 1))
+    wait_for_steps(child, out)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+    assert f"dtsgan train --resume {out}" in errors
+    values = json.loads((out / "status.json").read_text())
+    assert values["state"] == "stopped"
+    resumed = Run.resume(out)
+    assert resumed.training.scale == 1
+    assert resumed.training.step >= values["step"] > 0
+
+
+# -- what is refused ---
+
+
+def test_a_runs_folder_is_never_overwritten(stopped, clip_file):
+    before = {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()}
+    with pytest.raises(RunError, match="holds a run already.*--resume") as caught:
+        start(clip_file, stopped)
+    sentence(caught.value)
+    assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_with_other_things_in_it_is_not_taken(clip_file, tmp_path):
+    (tmp_path / "thesis.tex").write_text("all of it")
+    with pytest.raises(RunError, match="not an empty folder"):
+        start(clip_file, tmp_path)
+    with pytest.raises(RunError, match="not an empty folder"):
+        start(clip_file, tmp_path / "thesis.tex")
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_is_taken(clip_file, tmp_path):
+    start(clip_file, tmp_path)
+    assert (tmp_path / "config.json").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(clip_file, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write to .*choose another --out"):
+        start(clip_file, tmp_path / "file" / "run")
+
+
+def test_a_second_process_on_the_same_run_is_refused(stopped):
+    first, second = Run.resume(stopped), Run.resume(stopped)
+    steps = iter(first)
+    next(steps)
+    with pytest.raises(RunError, match="being trained by another process"):
+        next(iter(second))
+    assert status(first)["state"] == "running"
+    steps.close()
+    next(iter(second))  # the lock went with the first
+
+
+def test_a_loss_that_is_no_number_fails_the_run_with_the_sentence(clip_file, tmp_path, monkeypatch):
+    run = start(clip_file, tmp_path / "run")
+    monkeypatch.setattr(losses, "reconstruction", lambda rebuilt, target: rebuilt.mean() * float("nan"))
+    with pytest.raises(TrainingDivergedError, match="diverged at scale 1, step 0") as caught:
+        list(run)
+    values = status(run)
+    assert values["state"] == "failed"
+    assert values["error"] == sentence(caught.value)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 0.3, 0.9, 0.999])
+def test_a_truncated_state_is_refused_with_a_sentence(stopped, kept):
+    data = (stopped / "state.pt").read_bytes()
+    (stopped / "state.pt").write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
+    with pytest.raises(RunError, match=r"state\.pt is damaged") as caught:
+        Run.resume(stopped)
+    sentence(caught.value)
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_state_that_runs_code_is_refused_and_never_run(stopped, tmp_path):
+    torch.save({"scale": Bomb(tmp_path / "ran")}, stopped / "state.pt")
+    with pytest.raises(RunError, match=r"state\.pt is damaged"):
+        Run.resume(stopped)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("state", [{}, [1, 2], {"scale": 1, "step": 3, "pyramid": {}}])
+def test_a_state_of_something_else_is_refused_with_a_sentence(stopped, state):
+    torch.save(state, stopped / "state.pt")
+    with pytest.raises(RunError) as caught:
+        Run.resume(stopped)
+    assert "state.pt" in sentence(caught.value)
+
+
+def test_the_state_of_another_recipe_is_refused_with_a_sentence(stopped, finished):
+    shutil.copy(finished["adversarial"].folder.state, stopped / "state.pt")
+    with pytest.raises(RunError) as caught:
+        Run.resume(stopped)
+    assert "state.pt" in sentence(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00\x01", "{}", '{"config": {}}', '{"config": 3}'])
+def test_a_damaged_config_is_refused_with_a_sentence(stopped, text):
+    (stopped / "config.json").write_text(text)
+    with pytest.raises(RunError, match=r"config\.json") as caught:
+        Run.resume(stopped)
+    sentence(caught.value)
+
+
+@pytest.mark.parametrize("key", ["config", "device", "fps", "video"])
+@pytest.mark.parametrize("value", [None, 3, "nonsense", [1], "absent"])
+def test_a_config_with_a_damaged_entry_is_refused_with_a_sentence(stopped, key, value):
+    values = json.loads((stopped / "config.json").read_text())
+    values[key] = value
+    if value == "absent":
+        del values[key]
+    (stopped / "config.json").write_text(json.dumps(values))
+    try:
+        run = Run.resume(stopped)
+        run.describe()
+    except DTSGANError as error:
+        sentence(error)
+    else:  # what can be understood may be accepted
+        assert (key, value) in {("fps", 3), ("video", "nonsense")}
+
+
+def test_a_damaged_status_does_not_hide_the_run(stopped, finished):
+    (stopped / "status.json").write_text('{"state": "run')
+    try:
+        run = Run.resume(stopped)
+    except RunError as error:
+        assert "status.json" in sentence(error)
+    else:
+        list(run)
+        assert_equal(weights(run), weights(finished["linear"]))
+
+
+def test_a_run_without_its_source_is_refused(stopped):
+    (stopped / "source.mkv").unlink()
+    with pytest.raises(RunError, match=r"lost its source\.mkv"):
+        Run.resume(stopped)
+
+
+def test_a_run_without_a_state_begins_anew(stopped, finished):
+    (stopped / "state.pt").unlink()
+    run = Run.resume(stopped)
+    list(run)
+    assert_equal(weights(run), weights(finished["linear"]))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="not a run's folder"):
+        Run.resume(tmp_path)
+    with pytest.raises(RunError, match="not a run's folder"):
+        Run.resume(tmp_path / "nothing")
+
+
+def test_a_video_too_short_is_refused_before_a_folder_is_made(tmp_path):
+    video.write_clip(tmp_path / "short.mkv", make_clip(5), FPS)
+    with pytest.raises(VideoError, match="5 frames .* needs 10") as caught:
+        start(tmp_path / "short.mkv", tmp_path / "run")
+    sentence(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_does_not_fit_into_memory_is_refused(clip_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("dtsgan.estimate.available_memory", lambda device: 2**20)
+    with pytest.raises(ConfigError, match=r"needs about .* GB and 0\.0 GB are free.*--size") as caught:
+        start(clip_file, tmp_path / "run")
+    sentence(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf")])
+def test_a_budget_that_is_no_time_is_refused(clip_file, tmp_path, budget):
+    with pytest.raises(ConfigError, match="budget"):
+        start(clip_file, tmp_path / "run", budget=budget)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "tpu", ""])
+def test_a_device_that_this_machine_has_not_is_refused(clip_file, tmp_path, device):
+    with pytest.raises(ConfigError, match="device"):
+        jobs.train(clip_file, tmp_path / "run", "paper", device=device)
+
+
+def test_unknown_names_are_refused_with_the_nearest_one(clip_file, tmp_path):
+    with pytest.raises(ConfigError, match='did you mean "paper"'):
+        jobs.train(clip_file, tmp_path / "run", "papper")
+    with pytest.raises(ConfigError, match='did you mean "lr_g"'):
+        start(clip_file, tmp_path / "run", lrg=1)
+    with pytest.raises(ConfigError, match="layout"):
+        jobs.train(clip_file, tmp_path / "run", "paper", layout="sideways")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_disk_being_full_is_a_sentence(clip_file, tmp_path, monkeypatch):
+    run = start(clip_file, tmp_path / "run")
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(jobs, "save_state", no_space)
+    with pytest.raises(RunError, match="No space left on device") as caught:
+        list(run)
+    sentence(caught.value)
+
+
+def test_training_gives_the_threads_back(clip_file, tmp_path):
+    before = torch.get_num_threads()
+    run = start(clip_file, tmp_path / "run", steps=(0, 1, 1), threads=1)
+    for _ in run:
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

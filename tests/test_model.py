@@ -1,0 +1,338 @@
+"""A model folder: what is saved is drawn again bit for bit, and nothing else is loaded."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from conftest import FPS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+import dtsgan
+from dtsgan.errors import ConfigError, ModelFileError
+from dtsgan.model import DTSGAN
+
+WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def model(pyramid) -> DTSGAN:
+    return DTSGAN(pyramid, FPS, {"preset": "tiny"})
+
+
+@pytest.fixture
+def folder(free_model, tmp_path):
+    free_model.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def refusal(folder) -> str:
+    """The one sentence with which a folder is refused."""
+    with pytest.raises(ModelFileError) as caught:
+        DTSGAN.from_pretrained(folder)
+    sentence = str(caught.value)
+    assert sentence and "\n" not in sentence and len(sentence) < 400
+    return sentence
+
+
+def rewrite(folder, change) -> None:
+    """Changes the tensors of a model folder."""
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS)
+
+
+def configure(folder, **values) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+# -- what is saved ---
+
+
+def test_a_saved_model_draws_the_same_video_bit_for_bit(model, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    loaded = DTSGAN.from_pretrained(tmp_path / "model")
+    for fields in ({"seed": 7}, {"loop": True}, {"diversity": 0.0}, {"speed": 0.5, "start_frame": 99}):
+        assert torch.equal(loaded.sample(12, **fields), model.sample(12, **fields))
+    assert (loaded.size, loaded.fps, loaded.layout) == (model.size, model.fps, model.layout)
+    assert loaded.record == {"preset": "tiny"}
+
+
+def test_a_model_folder_holds_the_files_that_the_format_names(model, tmp_path):
+    model.save_pretrained(tmp_path / "a" / "model")
+    files = {str(p.relative_to(tmp_path / "a/model")) for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {"config.json", "training.json", "pyramid/config.json", WEIGHTS}
+    config = json.loads((tmp_path / "a/model/config.json").read_text())
+    assert config["format_version"] == 1
+    assert config["fps"] == FPS
+    assert config["sizes"] == [list(size) for size in model.pyramid.sizes]
+
+
+def test_saving_again_replaces_the_model(free_model, anchored_model, tmp_path):
+    free_model.save_pretrained(tmp_path)
+    anchored_model.save_pretrained(tmp_path)
+    assert torch.equal(DTSGAN.from_pretrained(tmp_path).sample(4), anchored_model.sample(4))
+
+
+def test_a_folder_that_cannot_be_written_is_named(free_model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelFileError, match="cannot write the model to .*file"):
+        free_model.save_pretrained(tmp_path / "file" / "model")
+
+
+def test_a_runs_folder_is_accepted_as_a_model(free_model, folder, tmp_path):
+    assert folder == tmp_path / "model"  # a run keeps its model so
+    assert torch.equal(DTSGAN.from_pretrained(tmp_path).sample(4), free_model.sample(4))
+
+
+def test_the_public_name_is_this_class():
+    assert dtsgan.DTSGAN is DTSGAN
+
+
+# -- what is refused ---
+
+
+def test_a_missing_tensor_is_refused(folder):
+    rewrite(folder, lambda tensors: tensors.pop("scales.1.to_rgb.bias"))
+    assert "scales.1.to_rgb.bias" in refusal(folder)
+
+
+def test_an_unknown_tensor_is_refused(folder):
+    rewrite(folder, lambda tensors: tensors.update(surprise=torch.zeros(1)))
+    assert "surprise" in refusal(folder)
+
+
+def test_a_tensor_of_another_shape_is_refused(folder):
+    rewrite(folder, lambda tensors: tensors.update({"scales.1.to_rgb.bias": torch.zeros(4)}))
+    assert "(4,)" in refusal(folder)
+
+
+def test_a_tensor_of_another_type_is_refused(folder):
+    rewrite(folder, lambda tensors: tensors.update({"color_mean": tensors["color_mean"].double()}))
+    assert "F64" in refusal(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_tensor_with_values_that_are_no_numbers_is_refused(folder, value):
+    rewrite(folder, lambda tensors: tensors["color_mean"].fill_(value))
+    assert "color_mean" in refusal(folder)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5, 0.99])
+def test_a_truncated_file_of_weights_is_refused(folder, kept):
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
+    assert "damaged" in refusal(folder)
+
+
+class Bomb:
+    """Unpickling it writes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"])
+def test_a_pickle_in_place_of_the_weights_is_refused_and_never_run(folder, tmp_path, name):
+    (folder / WEIGHTS).unlink()
+    torch.save({"color_mean": Bomb(str(tmp_path / "ran"))}, folder / "pyramid" / name)
+    refusal(folder)
+    (folder / "pyramid" / name).write_bytes(pickle.dumps(Bomb(str(tmp_path / "ran"))))
+    refusal(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_weights_are_named(folder):
+    (folder / WEIGHTS).unlink()
+    assert "is missing" in refusal(folder)
+
+
+def test_a_newer_format_asks_for_an_update(folder):
+    configure(folder, format_version=2)
+    assert "update dtsgan" in refusal(folder)
+
+
+@pytest.mark.parametrize("version", [None, 0, "1", [1]])
+def test_another_format_is_refused(folder, version):
+    configure(folder, format_version=version)
+    assert "not a DTSGAN model" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [[4096, 4096]] * 16, [[100_000, 100_000]], [[9, 12], [13, 18], [-20, 27]], [[20, 27], [13, 18], [9, 12]],
+        [], [[9, 12]] * 17, [[9.0, 12.0]], [[9]], [[True, True]], "large", None, {}, 9, [[9, 12], [13, None]],
+    ],
+)  # fmt: skip
+def test_sizes_that_no_texture_has_are_refused_before_memory_is_taken(folder, sizes):
+    config = json.loads((folder / "config.json").read_text())
+    model = {**config["model"], "position_maps": True, "layout": "anchored"}
+    configure(folder, sizes=sizes, model=model)
+    assert "config.json" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"features": [1024], "num_layers": 16}, {"coarse": "linear", "num_components": 1024, "num_lags": 16}],
+)
+def test_widths_that_no_texture_needs_are_refused_before_memory_is_taken(folder, model):
+    configure(folder, model=model, sizes=[[1000, 1000], [2000, 2000]] * 1, num_frames=10**6)
+    assert "absurd" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"feature": [8]}, {"features": []}, {"features": [-1]}, {"norm": "layer"}, [], None, "small", 3, {"norm": []}],
+)  # fmt: skip
+def test_a_model_section_that_does_not_fit_is_refused(folder, model):
+    configure(folder, model=model)
+    assert "config.json is damaged" in refusal(folder)
+
+
+@pytest.mark.parametrize("fps", [0, -1, None, "fast", float("nan"), float("inf"), 1e9, 10**400, []])
+def test_a_frame_rate_that_is_none_is_refused(folder, fps):
+    configure(folder, fps=fps)
+    assert "config.json is damaged" in refusal(folder)
+
+
+@pytest.mark.parametrize("num_frames", [0, -1, 2.5, None, "40", 10**9, True])
+def test_a_number_of_frames_that_is_none_is_refused(folder, num_frames):
+    configure(folder, num_frames=num_frames)
+    assert "num_frames" in refusal(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "é".encode("latin-1"), "[" * 100_000, "1" * 5000])
+def test_a_config_that_is_no_json_object_is_refused(folder, text):
+    (folder / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert "config.json" in refusal(folder)
+
+
+def test_a_config_of_megabytes_is_not_read(folder):
+    (folder / "config.json").write_text(" " * 2**21 + "{}")
+    assert "too large" in refusal(folder)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_config_with_any_one_value_changed_is_loaded_or_refused_with_a_sentence(folder, data):
+    text = (folder / "config.json").read_text()
+    config = json.loads(text)
+    part = config["model"] if data.draw(st.booleans()) else config
+    part[data.draw(st.sampled_from(sorted(part)))] = data.draw(json_values)
+    try:
+        (folder / "config.json").write_text(json.dumps(config))
+        DTSGAN.from_pretrained(folder)
+    except ModelFileError as error:
+        assert "\n" not in str(error)
+    finally:
+        (folder / "config.json").write_text(text)
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    assert "not a model folder" in refusal(tmp_path)
+
+
+def test_a_name_that_nothing_has_is_refused(tmp_path):
+    assert "no model folder, run or texture" in refusal(tmp_path / "nothing")
+    assert "no model folder, run or texture" in refusal("no_such_texture")
+
+
+def test_a_run_without_a_finished_scale_is_told_apart(tmp_path):
+    (tmp_path / "status.json").write_text("{}")
+    assert "no finished scale" in refusal(tmp_path)
+
+
+def test_a_model_without_its_training_record_is_loaded(folder):
+    (folder / "training.json").unlink()
+    assert DTSGAN.from_pretrained(folder).record == {}
+
+
+def test_a_folder_with_half_a_write_in_it_is_still_the_old_model(free_model, folder):
+    (folder / (WEIGHTS + ".partial")).write_bytes(b"half")
+    assert torch.equal(DTSGAN.from_pretrained(folder).sample(3), free_model.sample(3))
+    shutil.rmtree(folder / "pyramid")
+    assert "pyramid" in refusal(folder)
+
+
+# -- what can be drawn ---
+
+
+@pytest.mark.parametrize("fields", [{"height": 40}, {"width": 40}, {"height": 20, "width": 28}])
+def test_a_scene_is_drawn_at_no_other_size(anchored_model, fields):
+    with pytest.raises(ConfigError, match=r"anchored at 27x20 pixels.*another size.*--layout free"):
+        anchored_model.sample(2, **fields)
+
+
+@pytest.mark.parametrize("tile", ["x", "y", "xy"])
+def test_a_scene_is_not_tiled(anchored_model, tile):
+    with pytest.raises(ConfigError, match=r"anchored.*cannot be tiled"):
+        anchored_model.sample(2, tile=tile)
+
+
+def test_a_scene_may_be_asked_for_at_its_own_size(anchored_model):
+    assert torch.equal(anchored_model.sample(2, 20, 27), anchored_model.sample(2))
+
+
+@pytest.mark.parametrize(
+    "fields, named",
+    [
+        ({"num_frames": 0}, "num_frames"), ({"num_frames": -3}, "num_frames"), ({"num_frames": 1, "loop": True}, "loop"),
+        ({"seed": -1}, "seed"), ({"seed": 2**40}, "seed"), ({"num_videos": 0}, "num_videos"),
+        ({"start_frame": -1}, "start_frame"), ({"speed": 0.0}, "speed"), ({"speed": 5.0}, "speed"),
+        ({"speed": float("nan")}, "speed"), ({"diversity": -0.1}, "diversity"), ({"diversity": 2.1}, "diversity"),
+        ({"diversity": float("nan")}, "diversity"), ({"tile": "z"}, "tile"), ({"height": 15}, "height"),
+        ({"width": 20_000}, "width"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_its_range_is_named(free_model, fields, named):
+    with pytest.raises(ConfigError, match=named):
+        free_model.sample(**{"num_frames": 4, **fields})
+
+
+def test_an_endless_loop_is_refused(free_model):
+    with pytest.raises(ConfigError, match="loop"):
+        next(free_model.stream(loop=True))
+
+
+def test_one_side_alone_keeps_the_aspect(free_model):
+    assert free_model.sample(1, height=40).shape[3:] == (40, 54)
+    assert free_model.sample(1, width=54).shape[3:] == (40, 54)
+
+
+def test_the_frames_of_a_stream_are_those_of_a_sample(model):
+    frames = model.stream(seed=5, start_frame=3)
+    streamed = torch.stack([next(frames) for _ in range(11)], 2)
+    torch.testing.assert_close(streamed, model.sample(11, seed=5, start_frame=3), rtol=0, atol=1e-5)
+
+
+def test_video_k_of_a_batch_is_the_one_that_seed_plus_k_names(model):
+    batch = model.sample(5, seed=8, num_videos=3)
+    assert len(batch) == 3
+    torch.testing.assert_close(batch[2:], model.sample(5, seed=10), rtol=0, atol=1e-5)
+
+
+def test_a_loop_of_a_model_is_a_period_of_its_frames(free_model):
+    loop = free_model.sample(12, loop=True)
+    after = free_model.sample(12, loop=True, start_frame=12)
+    torch.testing.assert_close(after, loop, rtol=0, atol=1e-5)
+
+
+def test_a_huge_canvas_is_drawn_by_tiles_and_equals_the_whole(free_model, monkeypatch):
+    whole = free_model.sample(3, 40, 50, tile="x")
+    monkeypatch.setattr("dtsgan.model.TILE", 18)
+    torch.testing.assert_close(free_model.sample(3, 40, 50, tile="x"), whole, rtol=0, atol=1e-5)
