@@ -239,11 +239,12 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 1200, 1200, 1600),
+        steps=(0, 1600, 1600, 2100),
         crop=48,
         adversary=("none",),
-        rec_weight=(1.0,),
+        rec_weight=(5.0,),
         swd_weight=(1.0,),
+        noise_weight=1.0,
         on_detail=True,
         forced_fakes=0.5,
         d_steps=1,
@@ -273,7 +274,7 @@ _FAST_FREE = dataclasses.replace(
         "adversary": ("hinge", "none"),
         "d_features": (48,),
         "swd_weight": (1.0,),
-        "rec_weight": (0.1, 1.0),
+        "rec_weight": (0.1, 5.0),
         "lr_g": 1e-3,
         "lr_d": 2e-3,
         "batch_size": 2,
@@ -282,7 +283,7 @@ _FAST_FREE = dataclasses.replace(
 
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 300, 300, 400)}), preset="preview"),
+    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 400, 400, 500)}), preset="preview"),
     "fast": _FAST,
     "paper": Config(),
 }
