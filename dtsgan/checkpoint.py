@@ -1,4 +1,5 @@
-"""The state of an unfinished training, on disk: one file, whole or not at all, loaded without unpickling code."""
+"""The state of an unfinished training, on disk: one file, whole or not at all, loaded without unpickling
+code."""
 
 import os
 import pickle

@@ -1,6 +1,7 @@
 """The command line: one subcommand a verb. Results go to stdout, progress to stderr.
 
-Exit status: 0 good, 1 an error the user can mend (one sentence), 2 wrong usage, 130 interrupted (state saved).
+Exit status: 0 good, 1 an error the user can mend (one sentence), 2 wrong usage, 130 interrupted (state
+saved).
 """
 
 import argparse
@@ -16,8 +17,8 @@ from dtsgan import __version__
 from dtsgan.config import PRESETS
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 
-# Read by OpenMP when torch is first imported: threads that wait asleep. Where another program shares the cores,
-# threads that spin at every barrier make a training step ten times slower.
+# Read by OpenMP when torch is first imported: threads that wait asleep. Where another program shares the
+# cores, threads that spin at every barrier make a training step ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MODEL_HELP = "a model folder, a run's folder or the name of a bundled texture (dtsgan list)"
@@ -82,7 +83,7 @@ def _add_train(commands: Any) -> None:
     )
     p.add_argument(
         "--layout", default="auto", choices=("auto", "anchored", "free"),
-        help="anchored: a scene, things have their place; free: a texture, drawn at any size (default: %(default)s)",
+        help="anchored: a scene with places; free: a texture, drawn at any size (default: %(default)s)",
     )  # fmt: skip
     p.add_argument(
         "--update", choices=("neighbour", "single", "random"),
@@ -134,7 +135,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
                 bar.n = progress.work_done
                 losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
                 bar.set_description_str(
-                    f"scale {progress.scale + 1}/{progress.num_scales} step {progress.step}/{progress.num_steps}",
+                    f"scale {progress.scale + 1}/{progress.num_scales} "
+                    f"step {progress.step}/{progress.num_steps}",
                     refresh=False,
                 )
                 bar.set_postfix_str(losses, refresh=False)
@@ -243,8 +245,8 @@ def _counted(chunks: Any, bar: Any) -> Any:
 
 def _add_evaluate(commands: Any) -> None:
     p = _command(
-        commands, "evaluate", evaluate_command, "score a model's samples against the real video, beside floors",
-        "dtsgan evaluate runs/river\ndtsgan evaluate runs/river --reference held_out.mp4 --num-videos 4 --json",
+        commands, "evaluate", evaluate_command, "score samples against the real video, beside floors",
+        "dtsgan evaluate runs/river\ndtsgan evaluate runs/river --reference held_out.mp4 --json",
     )  # fmt: skip
     p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     p.add_argument(

@@ -49,7 +49,8 @@ class PyramidConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What the pyramid is made of. Settings for each scale are lists, coarse to fine; the last value goes on."""
+    """What the pyramid is made of. Settings for each scale are lists, coarse to fine; the last value goes
+    on."""
 
     coarse: Literal["adversarial", "linear"] = "adversarial"
     layout: Literal["anchored", "free"] = "anchored"  # a scene with places, or an endless plane
@@ -66,7 +67,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
         if self.coarse == "linear" and self.layout == "free":
-            raise ConfigError("the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free")
+            raise ConfigError(
+                "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"
+            )
 
     @property
     def margin(self) -> int:
@@ -80,7 +83,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How the pyramid is learned. Settings for each scale are lists, coarse to fine; the last value goes on."""
+    """How the pyramid is learned. Settings for each scale are lists, coarse to fine; the last value goes
+    on."""
 
     steps: tuple[int, ...] = (2000,)
     batch_size: int = 1
@@ -131,10 +135,12 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def with_settings(self, settings: dict[str, Any]) -> "Config":
-        """A copy with some values changed: `{"train.lr_g": 1e-3}`, or `{"lr_g": "0.001"}` as on a command line.
+        """A copy with some values changed: `{"train.lr_g": 1e-3}`, or `{"lr_g": "0.001"}` as on a command
+        line.
 
         Raises:
-            ConfigError: a name that does not exist (the nearest one is suggested) or a value that does not fit.
+            ConfigError: a name that does not exist (the nearest one is suggested) or a value that does not
+            fit.
         """
         parts = {name: getattr(self, name) for name in ("pyramid", "model", "train")}
         homes = {f.name: name for name, part in parts.items() for f in dataclasses.fields(part)}
@@ -155,7 +161,8 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
-        """The inverse of `to_dict`, also after a trip through JSON. Unknown or ill-typed values are refused."""
+        """The inverse of `to_dict`, also after a trip through JSON. Unknown or ill-typed values are
+        refused."""
         flat = {
             f"{part}.{key}": value
             for part in ("pyramid", "model", "train")
@@ -259,8 +266,8 @@ _FAST = Config(
     ),
 )
 
-# A texture without places cannot have the linear model under it: its coarsest scale is an adversary's work, and
-# that is where half of the time goes.
+# A texture without places cannot have the linear model under it: its coarsest scale is an adversary's work,
+# and that is where half of the time goes.
 _FAST_FREE = dataclasses.replace(
     _FAST.with_settings({
         "num_scales": 5,

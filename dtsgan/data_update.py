@@ -19,7 +19,8 @@ def window_starts(
     Args:
         update: `single` keeps the first clip for ever; `neighbour` moves on by `stride` frames every `every`
             generator steps and turns back at either end; `random` draws anew.
-        generator: the step's own, so that a resumed run sees the same clips. Random clips stay for `every` steps.
+        generator: the step's own, so that a resumed run sees the same clips. Random clips stay for `every`
+        steps.
     """
     if update == "single":
         return [0] * batch_size

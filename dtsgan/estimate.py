@@ -56,7 +56,8 @@ def scale_flops(config: Config, scale: int, size: Size) -> float:
 
 
 def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
-    """Bytes that the largest scale needs: the clips of all scales, the pool of fakes and one step's tensors."""
+    """Bytes that the largest scale needs: the clips of all scales, the pool of fakes and one step's
+    tensors."""
     clips = 3 * 4 * num_frames * sum(h * w for h, w in sizes) * 2
     steps = []
     for n, size in enumerate(sizes):
@@ -128,7 +129,8 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def _network_flops(layers: int, width: int, frames: int, rows: int, columns: int, grows: bool) -> float:
-    """One forward pass of unpadded 3x3x3 convolutions; `grows`: the input is larger and the output of this size."""
+    """One forward pass of unpadded 3x3x3 convolutions; `grows`: the input is larger and the output of this
+    size."""
     total = 0.0
     for layer in range(layers):
         cut = 2 * (layers - 1 - layer) if grows else -2 * (layer + 1)

@@ -165,7 +165,8 @@ class Run:
         cost = estimate(config, clip.shape[2], (clip.shape[3], clip.shape[4]), self.device)
         minutes = self.info.get("budget") or cost.seconds / 60
         return (
-            f"{self.info['video']}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} at {self.fps:g} fps, "
+            f"{self.info['video']}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} "
+            f"at {self.fps:g} fps, "
             f"{config.model.layout}; preset {config.preset}: about {minutes:.3g} minutes and "
             f"{cost.memory / 2**30:.1f} GB on {self.device}"
         )

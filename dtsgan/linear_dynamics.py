@@ -1,11 +1,12 @@
 """A closed-form model of the coarsest clip: a linear dynamical system under a Gaussian copula.
 
 A dynamic texture as a linear system driven by noise is Doretto et al. 2003 (principal components for the
-appearance, autoregression for the dynamics), here with several lags as Hyndman et al. 2007 and others. A linear
-system makes Gaussian pixels, and fire is not Gaussian: its pixels are mostly dark. So each pixel's channels are
-first turned into normal scores (a Gaussian copula, Sklar 1959, the "nonparanormal" of Liu et al. 2009). What is drawn
-goes back to colours together, not channel by channel: the colours that the pixel showed at about these scores,
-averaged (kernel regression, Nadaraya 1964). Black stays black, and fire never turns blue.
+appearance, autoregression for the dynamics), here with several lags as Hyndman et al. 2007 and others. A
+linear system makes Gaussian pixels, and fire is not Gaussian: its pixels are mostly dark. So each pixel's
+channels are first turned into normal scores (a Gaussian copula, Sklar 1959, the "nonparanormal" of Liu et al.
+2009). What is drawn goes back to colours together, not channel by channel: the colours that the pixel showed
+at about these scores, averaged (kernel regression, Nadaraya 1964). Black stays black, and fire never turns
+blue.
 """
 
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class LinearSystem:
 def fit_linear_system(states: np.ndarray, lags: int, max_radius: float = MAX_RADIUS) -> LinearSystem:
     """Ridge autoregression of whitened states `(N, n)`, made stable, with the stationary deviation restored.
 
-    Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c); the noise
-    is then scaled state by state so that the system's own deviation is 1 again, as the whitened data's.
+    Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c); the
+    noise is then scaled state by state so that the system's own deviation is 1 again, as the whitened data's.
     """
     length, n = states.shape
     past = np.concatenate([states[lags - k : length - k] for k in range(1, lags + 1)], 1)  # N-lags, lags n
@@ -171,7 +172,8 @@ def by_pixel(values: np.ndarray) -> np.ndarray:
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
-    """Along the first axis, rank r of N becomes the normal quantile of (r + 1/2) / N; equal values share their score."""
+    """Along the first axis, rank r of N becomes the normal quantile of (r + 1/2) / N; equal values share
+    their score."""
     length = len(values)
     order = values.argsort(0, kind="stable")
     ordered = np.take_along_axis(values, order, 0)

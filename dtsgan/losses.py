@@ -8,8 +8,8 @@ from torch import Tensor, nn
 def gradient_penalty(
     discriminator: nn.Module, real: Tensor, fake: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Mean squared distance of the discriminator's slope from 1 (Gulrajani et al. 2017, Eq. 3; last term of Eq. 3
-    of the paper), with the gradient taken at the interpolate.
+    """Mean squared distance of the discriminator's slope from 1 (Gulrajani et al. 2017, Eq. 3; last term of
+    Eq. 3 of the paper), with the gradient taken at the interpolate.
 
     Args:
         discriminator: maps `(B, C, T, H, W)` to a map of scores.
@@ -57,8 +57,8 @@ def sliced_wasserstein(
     """Sliced Wasserstein distance between the space-time patches of two clips of one shape.
 
     Patches of 3 frames by 7x7 pixels, of the clips or of their halves, are projected on random directions (a
-    convolution with random filters) and the sorted projections compared (Rabin et al. 2012; patches as in GPDM,
-    Elnekave & Weiss 2022). Random directions and the place of the sampling grid come from `generator`.
+    convolution with random filters) and the sorted projections compared (Rabin et al. 2012; patches as in
+    GPDM, Elnekave & Weiss 2022). Random directions and the place of the sampling grid come from `generator`.
     """
     if torch.rand((), generator=generator) < 0.5 and min(fake.shape[-2:]) >= 16:
         fake, real, stride = F.avg_pool3d(fake, (1, 2, 2)), F.avg_pool3d(real, (1, 2, 2)), 1

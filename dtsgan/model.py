@@ -30,8 +30,8 @@ MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it
 class DTSGAN:
     """A dynamic texture that draws new video of itself.
 
-    Videos are `(B, 3, T, H, W)`, float32 in [-1, 1]. One seed names one endless video: whatever part of it is drawn,
-    in whatever chunks, batch or on whatever device, its frames are the same.
+    Videos are `(B, 3, T, H, W)`, float32 in [-1, 1]. One seed names one endless video: whatever part of it is
+    drawn, in whatever chunks, batch or on whatever device, its frames are the same.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class DTSGAN:
     def from_pretrained(cls, model: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DTSGAN":
         """Loads a model folder, a run's folder or a bundled texture by its name.
 
-        Strict and safe: reads JSON and safetensors only, and every tensor must be there, of the right shape and
-        finite.
+        Strict and safe: reads JSON and safetensors only, and every tensor must be there, of the right shape
+        and finite.
 
         Raises:
             ModelFileError: nothing there, or a folder that is damaged, unsafe or from a newer version.
@@ -318,7 +318,8 @@ def _read_tensors(folder: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
                 found_shape, dtype = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
                 if found_shape != tuple(like.shape):
                     raise ModelFileError(
-                        f'{path}: the tensor "{name}" has shape {found_shape}, config.json explains {tuple(like.shape)}'
+                        f'{path}: the tensor "{name}" has shape {found_shape}, '
+                        f"config.json explains {tuple(like.shape)}"
                     )
                 tensor = file.get_tensor(name)
                 if tensor.dtype != like.dtype:

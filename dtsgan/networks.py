@@ -1,9 +1,9 @@
 """The networks of the paper: scale generators, the pyramid they form, and the patch discriminator.
 
-Every convolution is unpadded. Time is never padded at all: each scale is handed the frames before and after that
-it needs, so every frame is made alike (a dynamic texture is stationary in time; so is the model). Space is either
-the same (a *free* texture lives on an endless plane) or padded once, up front (an *anchored* scene: borders are
-repeated, noise stops there, and the networks may be told where they are).
+Every convolution is unpadded. Time is never padded at all: each scale is handed the frames before and after
+that it needs, so every frame is made alike (a dynamic texture is stationary in time; so is the model). Space
+is either the same (a *free* texture lives on an endless plane) or padded once, up front (an *anchored* scene:
+borders are repeated, noise stops there, and the networks may be told where they are).
 
 The names and addresses of the parameters are part of the file format.
 """
@@ -50,7 +50,8 @@ class Place:
         return rows, upsampling(self.columns, coarse[1], self.canvas[1], clamp)
 
     def noise(self, seeds: Sequence[int], scale: int, frames: Tensor, tile: tuple[bool, bool]) -> Tensor:
-        """`(B, 3, T, H, W)` noise of this window: zero beyond an anchored canvas, periodic along tiled axes."""
+        """`(B, 3, T, H, W)` noise of this window: zero beyond an anchored canvas, periodic along tiled
+        axes."""
         rows, columns = self.rows, self.columns
         rows = rows % self.canvas[0] if tile[0] else rows
         columns = columns % self.canvas[1] if tile[1] else columns
@@ -181,7 +182,8 @@ class PyramidGenerator(nn.Module):
         return len(self.scales)
 
     def canvas(self, height: int, width: int) -> list[Size]:
-        """Size of every scale for a finest canvas of `height` x `width`, by the factors of the training clip."""
+        """Size of every scale for a finest canvas of `height` x `width`, by the factors of the training
+        clip."""
         own = self.sizes[-1]
         return [
             (max(1, round(height * h / own[0])), max(1, round(width * w / own[1]))) for h, w in self.sizes
@@ -196,7 +198,8 @@ class PyramidGenerator(nn.Module):
         return copy.eval()
 
     def fit_colors(self, clip: Tensor) -> None:
-        """Sets the colours to those in which the clip's channels are uncorrelated, of mean 0 and deviation 1/2.
+        """Sets the colours to those in which the clip's channels are uncorrelated, of mean 0 and deviation
+        1/2.
 
         Directions with little variance (a grey video's chroma) are enlarged at most to where their deviation
         would be a tenth of the strongest, so that no noise is blown up to a signal.
@@ -224,8 +227,8 @@ class PyramidGenerator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """Scores every 11x11x11 patch; the mean of the map is the score of the clip (section 3.2).
 
-    With `spectral` each convolution has spectral norm (Miyato et al. 2018) in place of batch normalization. An
-    anchored scene's maps may be handed in as further channels, so that a flame is judged where it burns.
+    With `spectral` each convolution has spectral norm (Miyato et al. 2018) in place of batch normalization.
+    An anchored scene's maps may be handed in as further channels, so that a flame is judged where it burns.
     """
 
     def __init__(self, features: int, num_layers: int, spectral: bool, extra_channels: int = 0) -> None:

@@ -1,9 +1,9 @@
 """All randomness: noise addressed by (seed, scale, absolute frame, place), and the training-step rule.
 
-Noise is a pure function of its address (a counter-based generator in the manner of Salmon et al. 2011, with the
-finaliser of SplitMix64, Steele et al. 2014), so a video does not depend on the order, the chunks, the batch or
-the device it is drawn in: frame 1,000,000 can be drawn without those before it, a window of a large canvas
-without the rest, and a loop or a tile is noise whose addresses are taken modulo the period.
+Noise is a pure function of its address (a counter-based generator in the manner of Salmon et al. 2011, with
+the finaliser of SplitMix64, Steele et al. 2014), so a video does not depend on the order, the chunks, the
+batch or the device it is drawn in: frame 1,000,000 can be drawn without those before it, a window of a large
+canvas without the rest, and a loop or a tile is noise whose addresses are taken modulo the period.
 """
 
 import math

@@ -34,7 +34,8 @@ def build_pyramid(clip: Tensor, sizes: list[Size]) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Upsampling:
-    """`up()` of Eq. 2 along one axis, for a window of the finer scale: a small matrix and the place it reads."""
+    """`up()` of Eq. 2 along one axis, for a window of the finer scale: a small matrix and the place it
+    reads."""
 
     start: int  # the first coarse coordinate that is read
     weights: Tensor  # fine coordinates x coarse coordinates, rows sum to 1
@@ -51,8 +52,8 @@ def upsampling(coords: Tensor, coarse: int, fine: int, clamp: bool) -> Upsamplin
         coords: int64, coordinates on a side of `fine` pixels. With `clamp` those beyond the side repeat its
             border, as those of an anchored scene do; without, the plane goes on for ever.
 
-    The weights depend on absolute coordinates alone, so any window of a canvas reads the same values, and since
-    a side of `coarse` maps onto a side of `fine` exactly, what is periodic stays so.
+    The weights depend on absolute coordinates alone, so any window of a canvas reads the same values, and
+    since a side of `coarse` maps onto a side of `fine` exactly, what is periodic stays so.
     """
     if clamp:
         coords = coords.clamp(0, fine - 1)
@@ -78,10 +79,12 @@ def upsample(clip: Tensor, rows: Upsampling, columns: Upsampling) -> Tensor:
 
 
 def is_stationary_in_space(clip: Tensor) -> bool:
-    """Whether a clip `(1, C, T, H, W)` looks alike everywhere: a texture, and not a scene whose places differ.
+    """Whether a clip `(1, C, T, H, W)` looks alike everywhere: a texture, and not a scene whose places
+    differ.
 
-    In a texture every place has the same distribution over time, so the mean over time tends to one colour and the
-    deviation over time to one value. The thresholds leave room for the few independent frames of a short video.
+    In a texture every place has the same distribution over time, so the mean over time tends to one colour
+    and the deviation over time to one value. The thresholds leave room for the few independent frames of a
+    short video.
     """
     mean, deviation = clip[0].mean(1), clip[0].std(1)  # C H W
     between, within = mean.var((1, 2)).mean(), deviation.square().mean()

@@ -1,8 +1,9 @@
 """Drawing video from a pyramid, frame after frame: streamed, from any frame on, looped, tiled.
 
 There is one way to draw: a `Stream`. Each scale pulls the frames it needs from the scale below and keeps, for
-each convolution, the last two frames of its input; a new frame costs one frame of work and memory is constant.
-A whole video, a chunk, a loop and a window of a huge canvas are all read from streams, which is why they agree.
+each convolution, the last two frames of its input; a new frame costs one frame of work and memory is
+constant. A whole video, a chunk, a loop and a window of a huge canvas are all read from streams, which is why
+they agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,8 +60,8 @@ class Source(Protocol):
 
 
 class LinearSource:
-    """The closed-form coarse model: a recursion that starts so long before the first frame wanted that nothing
-    of its start is left."""
+    """The closed-form coarse model: a recursion that starts so long before the first frame wanted that
+    nothing of its start is left."""
 
     def __init__(self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int) -> None:
         model = pyramid.scales[0]
@@ -201,7 +202,8 @@ class ScaleSource:
 class Retimed:
     """The coarsest video at another speed: frame i is read at time i x speed, between frames by a cubic.
 
-    The scales above add their detail to the slowed or hastened video, so slow motion is new video, not blending.
+    The scales above add their detail to the slowed or hastened video, so slow motion is new video, not
+    blending.
     """
 
     def __init__(self, source: Source, first: int, start: int, speed: float) -> None:
@@ -315,8 +317,8 @@ class Stream:
 def tiled_chunks(
     pyramid: PyramidGenerator, draw: Draw, canvas: Size, num_frames: int, tile: int, chunk: int = CHUNK
 ) -> Iterator[Tensor]:
-    """The same frames as a `Stream` of the whole canvas gives, drawn tile by tile: what is held at one time is
-    one tile's networks and one chunk of the canvas."""
+    """The same frames as a `Stream` of the whole canvas gives, drawn tile by tile: what is held at one time
+    is one tile's networks and one chunk of the canvas."""
     from dataclasses import replace
 
     for begin in range(0, num_frames, chunk):
@@ -332,15 +334,16 @@ def tiled_chunks(
 
 
 def _conv3d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """An unpadded convolution. For one small float32 clip torch leaves oneDNN for a path ten times slower; asking
-    for oneDNN by name keeps it."""
+    """An unpadded convolution. For one small float32 clip torch leaves oneDNN for a path ten times slower;
+    asking for oneDNN by name keeps it."""
     if x.device.type == "cpu" and torch.backends.mkldnn.is_available():
         return torch.mkldnn_convolution(x, weight, bias, (0, 0, 0), (1, 1, 1), (1, 1, 1), 1)
     return F.conv3d(x, weight, bias)
 
 
 def _at_own_speed(draw: Draw) -> Draw:
-    """The draw of the coarsest scale: a loop of P frames at speed v is one of about P v frames of its own time."""
+    """The draw of the coarsest scale: a loop of P frames at speed v is one of about P v frames of its own
+    time."""
     if not draw.period or draw.speed == 1:
         return draw
     from dataclasses import replace

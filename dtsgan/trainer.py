@@ -36,14 +36,15 @@ class Progress:
 
 
 class Training:
-    """Iterating it trains; stopping is no longer iterating. `pyramid` is usable from the first finished scale on.
+    """Iterating it trains; stopping is no longer iterating. `pyramid` is usable from the first finished scale
+    on.
 
     Args:
         clip: the whole video at the finest scale, `(1, 3, N, H, W)`, float32 in [-1, 1].
         config: the recipe.
         device: where to train.
-        budget: seconds that the steps may take; the recipe's counts are scaled to it, once a scale, by timing its
-            first steps. From then on only steps count, so a resumed run ends as an unbroken one.
+        budget: seconds that the steps may take. The recipe's counts are scaled to it, once a scale, by timing
+            its first steps; from then on only steps count, so a resumed run ends as an unbroken one.
 
     Raises:
         VideoError: if the clip is shorter than the recipe needs.
@@ -111,7 +112,8 @@ class Training:
         return self.pyramid.truncated(self.finished_scales)
 
     def _spend(self, seconds: float) -> None:
-        """Counts the time of a step and, after the first few of a scale, settles how many the budget allows."""
+        """Counts the time of a step and, after the first few of a scale, settles how many the budget
+        allows."""
         self.spent += seconds
         if self.budget is None or self.step > TIMED_STEPS:
             return
@@ -129,8 +131,8 @@ class Training:
     # -- one scale ---
 
     def _begin(self, scale: int) -> None:
-        """Everything a scale's steps need. A function of the seed and the finished scales alone, so that a resumed
-        run begins a scale as the unbroken one did."""
+        """Everything a scale's steps need. A function of the seed and the finished scales alone, so that a
+        resumed run begins a scale as the unbroken one did."""
         self.scale = scale
         self.pyramid.eval()
         net = self.pyramid.scales[scale]
@@ -188,8 +190,8 @@ class Training:
         net.noise_std.copy_(train.noise_weight * self.detail_std)
 
     def _reconstruction_below(self, scale: int) -> Tensor:
-        """What Eq. 4 starts from: the clip one scale below, with `context` frames on both sides of the part that
-        is used. Teacher-forced, it is the real one."""
+        """What Eq. 4 starts from: the clip one scale below, with `context` frames on both sides of the part
+        that is used. Teacher-forced, it is the real one."""
         below = self.clips[scale - 1]
         if self.config.train.teacher_forced:
             return below
@@ -198,7 +200,8 @@ class Training:
         return torch.cat([stream.take_raw(1) for _ in range(below.shape[2] + 2 * self.context)], 2)
 
     def _first_start(self) -> int:
-        """First frame that a training clip may start at: teacher-forced, the base needs real frames before it."""
+        """First frame that a training clip may start at: teacher-forced, the base needs real frames before
+        it."""
         return self.context if self.scale > 0 and self.config.train.teacher_forced else 0
 
     def _discriminator(self, scale: int) -> PatchDiscriminator | None:
@@ -339,8 +342,8 @@ class Training:
         return self._base(windows, place)
 
     def _judged(self, clip: Tensor, base: Tensor | None, place: Place) -> Tensor:
-        """What the discriminator sees: the clip; or, conditional, the detail that the scale adds, what it is added
-        to and where, so that a flame's edge is judged beside its flame."""
+        """What the discriminator sees: the clip; or, conditional, the detail that the scale adds, what it is
+        added to and where, so that a flame's edge is judged beside its flame."""
         if base is None or not self.config.train.on_detail:
             return clip
         parts = [self._detail(clip, base), base]
@@ -382,10 +385,9 @@ class Training:
         m, length = self.context, self.config.pyramid.num_frames
         grown = place.grown(m)
         if self.rec_base is None:
-            tile = (False, False)
+            frames = torch.arange(-m, length + m, device=self.device)
             z = torch.cat([
-                grown.noise([noise.REC_SEED], 0, torch.arange(s - m, s + length + m, device=self.device), tile)
-                for s in starts
+                grown.noise([noise.REC_SEED], 0, frames + s, (False, False)) for s in starts
             ])  # fmt: skip
             return self._generate(torch.zeros_like(z), z, grown)
         return self._generate(self._base(self._rec_windows(starts), grown), None, grown)
@@ -426,8 +428,8 @@ class Training:
         where = f"at scale {self.scale}, step {self.step}"
         if not all(map(_is_finite, values.values())):
             raise TrainingDivergedError(
-                f"training diverged {where}: a loss is no longer a number; start again with another --seed or "
-                f"lower rates (--set lr_g={self.config.train.lr_g / 2:g})"
+                f"training diverged {where}: a loss is no longer a number; start again with another --seed "
+                f"or lower rates (--set lr_g={self.config.train.lr_g / 2:g})"
             )
         if "discriminator" in values:
             kind = at_scale(self.config.train.adversary, self.scale)
@@ -436,8 +438,9 @@ class Training:
             self._idle_steps = self._idle_steps + 1 if lost else 0
             if self._idle_steps >= COLLAPSE_STEPS:
                 raise TrainingDivergedError(
-                    f"the discriminator collapsed {where}: its loss has been {loss:.3g} for {COLLAPSE_STEPS} steps "
-                    f"and it teaches nothing; lower its rate (--set lr_d={self.config.train.lr_d / 4:g})"
+                    f"the discriminator collapsed {where}: its loss has been {loss:.3g} for "
+                    f"{COLLAPSE_STEPS} steps and it teaches nothing; lower its rate "
+                    f"(--set lr_d={self.config.train.lr_d / 4:g})"
                 )
 
     def _progress(self, values: dict[str, float], num_steps: int, finished: int | None = None) -> Progress:

@@ -21,9 +21,9 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 FPS = 10.0
 LADDER = PyramidConfig(num_scales=3, min_size=9, max_size=20, num_frames=8)
-# every setting that a tiny run needs, so that no preset's numbers matter; `min_size` leaves the networks room
+# every setting that a tiny run needs, so that no preset's numbers matter
 TINY = {
-    "num_scales": 3, "min_size": 9, "max_size": 20, "num_frames": 6, "num_layers": 2, "features": (4,),
+    "num_scales": 3, "min_size": 16, "max_size": 24, "num_frames": 6, "num_layers": 2, "features": (4,),
     "crop": 0, "steps": (12, 8, 8), "batch_size": 1, "num_components": 6, "threads": 1, "d_features": (0,),
     "d_steps": 1, "g_steps": 1, "pool_frames": 0, "update": "neighbour", "update_every": 2,
     "update_stride": 3,
@@ -36,7 +36,7 @@ ADVERSARIAL = {
 LINEAR = {
     **TINY, "coarse": "linear", "norm": "none", "output": "linear", "adversary": ("hinge",),
     "rec_weight": (1.0,), "swd_weight": (1.0,), "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
-    "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 11, "update": "random",
+    "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 12, "update": "random",
 }  # fmt: skip
 KINDS = {"adversarial": (ADVERSARIAL, "free"), "linear": (LINEAR, "anchored")}  # settings, layout
 

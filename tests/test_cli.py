@@ -19,7 +19,7 @@ from dtsgan.video import read_clip
 def tiny(kind: str, **changes: object) -> list[str]:
     """The options of a tiny training on the command line."""
     values, layout = KINDS[kind]
-    options = ["--preset", "paper", "--size", "20", "--layout", layout, "--device", "cpu"]
+    options = ["--preset", "paper", "--size", "24", "--layout", layout, "--device", "cpu"]
     for key, value in {**values, "steps": (3, 2, 2), **changes}.items():
         options += ["--set", f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
     return options
@@ -68,6 +68,15 @@ def complaint(capsys, command: list[str]) -> str:
 # -- train ---
 
 
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory) -> str:
+    """A few frames to be judged by, which is quick."""
+    path = tmp_path_factory.mktemp("footage") / "few.mkv"
+    video.write_clip(path, make_clip(10, seed=1), FPS)
+    return str(path)
+
+
+@pytest.mark.slow
 def test_train_sample_evaluate_and_list_answer_with_one_json_object(clip_file, tmp_path, capsys):
     folder = tmp_path / "runs" / "waves"
     assert main(["train", str(clip_file), "--out", str(folder), "--json", *tiny("linear")]) == 0
@@ -80,7 +89,7 @@ def test_train_sample_evaluate_and_list_answer_with_one_json_object(clip_file, t
     assert main(command) == 0
     sampled = answer(capsys)
     assert sampled["files"] == [str(out)]
-    assert [sampled[k] for k in ("num_frames", "fps", "seed", "height", "width")] == [9, FPS, 7, 20, 27]
+    assert [sampled[k] for k in ("num_frames", "fps", "seed", "height", "width")] == [9, FPS, 7, 24, 32]
 
     assert main(["evaluate", str(folder), "--num-videos", "2", "--json"]) == 0
     evaluated = answer(capsys)
@@ -126,7 +135,7 @@ def test_a_sample_of_every_kind_of_file_has_exactly_the_frames_asked_for(run, tm
     out = tmp_path / f"new{suffix}"
     assert main(["sample", run, "--out", str(out), "--num-frames", "13"]) == 0
     clip, facts = read_clip(out)
-    assert clip.shape == (1, 3, 13, 20, 27)
+    assert clip.shape == (1, 3, 13, 24, 32)
     expected = DTSGAN.from_pretrained(run).sample(13)
     assert (clip - expected).abs().mean() < (0.01 if suffix in (".mkv", "") else 0.15)
     if suffix:  # a folder of frames states no rate
@@ -161,7 +170,19 @@ def test_many_videos_are_named_by_their_seeds(run, tmp_path, suffix, capsys):
 
 
 def test_the_options_of_a_sample_reach_the_video(free_run, tmp_path):
-    options = ["--num-frames", "14", "--loop", "--height", "24", "--width", "30", "--tile", "xy", "--speed", "0.5"]
+    options = [
+        "--num-frames",
+        "14",
+        "--loop",
+        "--height",
+        "24",
+        "--width",
+        "30",
+        "--tile",
+        "xy",
+        "--speed",
+        "0.5",
+    ]
     options += ["--diversity", "0.8", "--start-frame", "5", "--seed", "3"]
     assert main(["sample", free_run, "--out", str(tmp_path / "new.mkv"), *options]) == 0
     expected = DTSGAN.from_pretrained(free_run).sample(
@@ -188,16 +209,18 @@ def test_a_sample_is_written_anew_over_an_old_one(run, tmp_path):
 # -- evaluate and list ---
 
 
-def test_evaluate_prints_each_score_beside_its_floors(run, capsys):
-    assert main(["evaluate", run, "--num-videos", "1"]) == 0
+def test_evaluate_prints_each_score_beside_its_floors(run, footage, capsys):
+    assert main(["evaluate", run, "--reference", footage, "--num-videos", "1"]) == 0
     table = capsys.readouterr().out.splitlines()
     assert {"model", "copy", "noise"} <= set(table[0].split())
     assert {line.split()[0] for line in table[1:]} >= {"motion_ratio", "sliced_wasserstein"}
 
 
-def test_evaluate_takes_other_footage(run, clip_file, capsys):
-    assert main(["evaluate", run, "--reference", str(clip_file), "--num-videos", "1", "--json"]) == 0
-    assert answer(capsys)["num_frames"] == 40
+def test_evaluate_takes_other_footage(run, footage, capsys):
+    assert main(["evaluate", run, "--reference", footage, "--num-videos", "1", "--json"]) == 0
+    evaluated = answer(capsys)
+    assert (evaluated["num_frames"], evaluated["num_videos"]) == (10, 1)
+    assert "diversity" not in evaluated["scores"]  # of one video there is none
 
 
 def test_list_names_every_run_and_its_state(runs, tmp_path, capsys):
@@ -227,7 +250,9 @@ def test_a_missing_video_is_one_line(tmp_path, capsys):
 
 def test_a_file_that_is_no_video_is_one_line(tmp_path, capsys):
     (tmp_path / "notes.mp4").write_text("not a video")
-    assert "notes.mp4" in complaint(capsys, ["train", str(tmp_path / "notes.mp4"), "--out", str(tmp_path / "run")])
+    assert "notes.mp4" in complaint(
+        capsys, ["train", str(tmp_path / "notes.mp4"), "--out", str(tmp_path / "run")]
+    )
 
 
 def test_an_unknown_preset_suggests_the_nearest(clip_file, tmp_path, capsys):
@@ -288,7 +313,9 @@ def test_a_folder_with_other_things_in_it_is_not_taken_for_frames(run, tmp_path,
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path, capsys):
-    assert "nothing" in complaint(capsys, ["sample", str(tmp_path / "nothing"), "--out", str(tmp_path / "a.mp4")])
+    assert "nothing" in complaint(
+        capsys, ["sample", str(tmp_path / "nothing"), "--out", str(tmp_path / "a.mp4")]
+    )
     assert "nothing" in complaint(capsys, ["evaluate", str(tmp_path / "nothing")])
     assert "nothing" in complaint(capsys, ["train", "--resume", str(tmp_path / "nothing")])
 
@@ -341,6 +368,7 @@ def command_line(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_process_trains_samples_and_complains_as_the_function_does(clip_file, runs, tmp_path):
     good = command_line("train", str(clip_file), "--out", "run", "--json", *tiny("linear"), cwd=tmp_path)
     assert good.returncode == 0, good.stderr

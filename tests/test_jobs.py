@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import FPS, KINDS, make_clip
 
-from dtsgan import jobs, losses, video
+from dtsgan import jobs, losses, trainer, video
 from dtsgan.errors import ConfigError, DTSGANError, RunError, TrainingDivergedError, VideoError
 from dtsgan.jobs import Run
 from dtsgan.model import DTSGAN
@@ -26,7 +26,14 @@ from dtsgan.video import read_clip
 def start(path: Path, out: Path, kind: str = "linear", budget: float | None = None, **changes: Any) -> Run:
     values, layout = KINDS[kind]
     return jobs.train(
-        path, out, "paper", size=20, layout=layout, device="cpu", budget=budget, settings={**values, **changes}
+        path,
+        out,
+        "paper",
+        size=24,
+        layout=layout,
+        device="cpu",
+        budget=budget,
+        settings={**values, **changes},
     )
 
 
@@ -99,23 +106,23 @@ def test_the_model_folder_of_a_run_is_the_model_of_the_run(finished, kind):
     assert loaded.layout == KINDS[kind][1]
     assert loaded.record["video"] == "waves.mkv"
     assert len(loaded.record["video_sha256"]) == 64
-    assert loaded.record["config"]["pyramid"]["min_size"] == 9
+    assert loaded.record["config"]["pyramid"]["min_size"] == 16
 
 
 def test_the_source_is_kept_as_it_was_learned(finished, clip_file):
     run = finished["linear"]
     kept, facts = read_clip(run.folder.source)
-    torch.testing.assert_close(kept, read_clip(clip_file, size=20)[0], rtol=0, atol=1.01 / 255)
+    torch.testing.assert_close(kept, read_clip(clip_file, size=24)[0], rtol=0, atol=1.01 / 255)
     assert facts.fps == FPS
 
 
 def test_a_part_of_the_video_is_learned_when_asked_for(clip_file, tmp_path):
     run = jobs.train(
-        clip_file, tmp_path / "run", "paper", start=1.0, end=3.0, size=20, layout="anchored", device="cpu",
+        clip_file, tmp_path / "run", "paper", start=1.0, end=3.0, size=24, layout="anchored", device="cpu",
         settings=KINDS["linear"][0],
     )  # fmt: skip
     torch.testing.assert_close(
-        run.source_clip, read_clip(clip_file, start=1.0, end=3.0, size=20)[0], rtol=0, atol=1.01 / 255
+        run.source_clip, read_clip(clip_file, start=1.0, end=3.0, size=24)[0], rtol=0, atol=1.01 / 255
     )
     assert run.source_clip.shape[2] == 20
 
@@ -134,27 +141,36 @@ def test_a_model_can_be_drawn_from_the_first_finished_scale_on(clip_file, tmp_pa
         if progress.step == 2:
             heights.append(DTSGAN.from_pretrained(run.folder.path).sample(2).shape[3])
             assert run.model.size[0] == heights[-1]
-    assert heights == [9, 13, 20]
+    assert heights == [16, 20, 24]
+
+
+def test_a_ladder_that_begins_below_16_pixels_is_trained_to_its_end(clip_file, tmp_path):
+    run = start(clip_file, tmp_path / "run", min_size=9, steps=(0, 1, 1))
+    list(run)
+    assert status(run)["state"] == "done"
+    assert read_clip(run.folder.preview(0))[0].shape[3] == 9
 
 
 def test_the_layout_is_measured_where_none_is_given(tmp_path):
     rng = torch.Generator().manual_seed(0)
-    texture = torch.randn(1, 3, 12, 160, 160, generator=rng).mul(0.3).clamp(-1, 1)
-    texture = torch.nn.functional.avg_pool3d(texture, (3, 9, 9), 1, (1, 4, 4)) * 4
-    scene = texture * torch.linspace(0, 1, 160)
+    texture = torch.randn(1, 3, 60, 50, 60, generator=rng)
+    texture = torch.nn.functional.avg_pool3d(texture, (1, 5, 5), 1, (0, 2, 2)).clamp(-1, 1)
+    scene = texture * torch.linspace(0, 1, 60)
     found = []
     for name, clip in (("texture", texture), ("scene", scene)):
-        video.write_clip(tmp_path / f"{name}.mkv", clip.clamp(-1, 1), FPS)
+        video.write_clip(tmp_path / f"{name}.mkv", clip, FPS)
         values = {**KINDS["adversarial"][0], "steps": (1,)}
-        run = jobs.train(tmp_path / f"{name}.mkv", tmp_path / name, "paper", size=20, device="cpu", settings=values)
-        found.append(run.model_layout if hasattr(run, "model_layout") else run.training.config.model.layout)
+        run = jobs.train(
+            tmp_path / f"{name}.mkv", tmp_path / name, "paper", size=24, device="cpu", settings=values
+        )
+        found.append(run.training.config.model.layout)
     assert found == ["free", "anchored"]
 
 
 def test_a_run_is_described_in_one_line(finished):
     line = finished["linear"].describe()
     assert "\n" not in line
-    assert "waves.mkv" in line and "40 frames of 27x20" in line and "minutes" in line and "GB" in line
+    assert "waves.mkv" in line and "40 frames of 32x24" in line and "minutes" in line and "GB" in line
 
 
 # -- stopped and resumed ---
@@ -205,7 +221,7 @@ def test_a_finished_run_resumed_stays_as_it_is(finished, clip_file, tmp_path):
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     run = Run.resume(tmp_path / "run")
     assert list(run) == []
-    assert run.model.size == (20, 27)
+    assert run.model.size == (24, 32)
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
 
 
@@ -223,20 +239,21 @@ def test_a_run_can_be_resumed_from_another_place(stopped, finished, clip_file, t
     assert_equal(weights(run), weights(finished["linear"]))
 
 
-def test_the_steps_of_a_budget_are_kept_across_a_resume(clip_file, tmp_path):
-    run = start(clip_file, tmp_path / "run", budget=1 / 60, crop=0, pool_frames=0)
+def test_the_steps_of_a_budget_are_kept_across_a_resume(clip_file, tmp_path, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.005 * next(ticks))  # of each step
+    run = start(clip_file, tmp_path / "run", budget=0.3 / 60)
     steps = iter(run)
     for progress in steps:
         if progress.scale == 1 and progress.step == 12:
             break
     steps.close()
     settled = progress.num_steps
-    assert settled > 8
+    assert 12 < settled < 48
     resumed = Run.resume(tmp_path / "run")
-    numbers = {p.num_steps for p in resumed if p.scale == 1}
-    assert numbers <= {settled} and (numbers or settled == 12)
-    assert resumed.training.steps[1] == settled
-    assert status(resumed)["state"] == "done"
+    assert resumed.info["budget"] == 0.3 / 60
+    assert {p.num_steps for p in resumed if p.scale == 1} == {settled}
+    assert sum(resumed.training.steps[1:]) == pytest.approx(0.3 / 0.005, rel=0.15)
 
 
 # -- killed ---
@@ -256,7 +273,7 @@ STEPS = (0, 150, 100)
 def train_in_a_child(path: Path, out: Path, kind: str, **changes: Any) -> subprocess.Popen[str]:
     values, layout = KINDS[kind]
     command = [sys.executable, "-c", CHILD, "train", str(path), "--out", str(out), "--preset", "paper"]
-    command += ["--size", "20", "--layout", layout, "--device", "cpu"]
+    command += ["--size", "24", "--layout", layout, "--device", "cpu"]
     for key, value in {**values, **changes}.items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         command += ["--set", f"{key}={text}"]
@@ -423,11 +440,9 @@ def test_a_config_with_a_damaged_entry_is_refused_with_a_sentence(stopped, key, 
     (stopped / "config.json").write_text(json.dumps(values))
     try:
         run = Run.resume(stopped)
-        run.describe()
+        assert "preset" in run.describe()
     except DTSGANError as error:
-        sentence(error)
-    else:  # what can be understood may be accepted
-        assert (key, value) in {("fps", 3), ("video", "nonsense")}
+        assert "config.json" in sentence(error) or "device" in str(error)
 
 
 def test_a_damaged_status_does_not_hide_the_run(stopped, finished):

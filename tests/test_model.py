@@ -181,10 +181,13 @@ def test_sizes_that_no_texture_has_are_refused_before_memory_is_taken(folder, si
 
 @pytest.mark.parametrize(
     "model",
-    [{"features": [1024], "num_layers": 16}, {"coarse": "linear", "num_components": 1024, "num_lags": 16}],
+    [
+        {"features": [1024], "num_layers": 16},
+        {"coarse": "linear", "layout": "anchored", "num_components": 1024, "num_lags": 16},
+    ],
 )
 def test_widths_that_no_texture_needs_are_refused_before_memory_is_taken(folder, model):
-    configure(folder, model=model, sizes=[[1000, 1000], [2000, 2000]] * 1, num_frames=10**6)
+    configure(folder, model=model, sizes=[[1000, 1000], [2000, 2000]], num_frames=10**6)
     assert "absurd" in refusal(folder)
 
 
@@ -197,7 +200,9 @@ def test_a_model_section_that_does_not_fit_is_refused(folder, model):
     assert "config.json is damaged" in refusal(folder)
 
 
-@pytest.mark.parametrize("fps", [0, -1, None, "fast", float("nan"), float("inf"), 1e9, 10**400, []])
+@pytest.mark.parametrize(
+    "fps", [0, -1, None, "fast", float("nan"), float("inf"), 1e9, [], pytest.param(10**400, id="huge")]
+)
 def test_a_frame_rate_that_is_none_is_refused(folder, fps):
     configure(folder, fps=fps)
     assert "config.json is damaged" in refusal(folder)
@@ -209,9 +214,12 @@ def test_a_number_of_frames_that_is_none_is_refused(folder, num_frames):
     assert "num_frames" in refusal(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "é".encode("latin-1"), "[" * 100_000, "1" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"null", b"\x00", b"\xe9", pytest.param(b"[" * 10**5, id="deep"), b"1" * 5000],
+)
 def test_a_config_that_is_no_json_object_is_refused(folder, text):
-    (folder / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (folder / "config.json").write_bytes(text)
     assert "config.json" in refusal(folder)
 
 

@@ -185,7 +185,9 @@ def test_new_video_does_not_depend_on_the_length_of_the_source(free_pyramid, anc
     longer = copy.deepcopy(free_pyramid)
     longer.num_frames = 7
     close(draw_video(longer, 8), draw_video(free_pyramid, 8))
-    assert (draw_video(longer, 8, diversity=0.5) - draw_video(free_pyramid, 8, diversity=0.5)).abs().max() > 0.01
+    assert (
+        draw_video(longer, 8, diversity=0.5) - draw_video(free_pyramid, 8, diversity=0.5)
+    ).abs().max() > 0.01
 
     forgetful = copy.deepcopy(anchored_pyramid)
     forgetful.scales[0].states = forgetful.scales[0].states[:7].clone()

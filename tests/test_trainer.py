@@ -22,7 +22,7 @@ CLIP = make_clip(30, 20, 27)
 
 def make_training(kind: str, clip: Tensor = CLIP, budget: float | None = None, **changes: Any) -> Training:
     values, layout = KINDS[kind]
-    config = Config().with_settings({**values, "layout": layout, **changes})
+    config = Config().with_settings({**values, "min_size": 9, "max_size": 20, "layout": layout, **changes})
     return Training(clip, config, budget=budget)
 
 
@@ -101,7 +101,9 @@ def test_a_seed_names_one_training(trained):
     other = make_training(kind, seed=1, steps=(1, 1, 1))
     assert next(iter(other)).losses != progress[0].losses or kind == "linear"
     list(other)
-    assert not torch.equal(weights(other)["scales.2.to_rgb.weight"], weights(training)["scales.2.to_rgb.weight"])
+    assert not torch.equal(
+        weights(other)["scales.2.to_rgb.weight"], weights(training)["scales.2.to_rgb.weight"]
+    )
 
 
 def test_training_leaves_the_random_state_of_the_process_alone():
@@ -110,7 +112,9 @@ def test_training_leaves_the_random_state_of_the_process_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("at", ["first step", "within scale 1", "end of scale 0", "end of scale 1", "last step"])
+@pytest.mark.parametrize(
+    "at", ["first step", "within scale 1", "end of scale 0", "end of scale 1", "last step"]
+)
 def test_a_training_stopped_and_resumed_ends_as_an_unbroken_one(trained, at):
     kind, training, progress = trained
     ends = {p.scale: k + 1 for k, p in enumerate(progress)}
@@ -200,7 +204,9 @@ def test_the_steps_that_a_budget_became_are_kept_across_a_resume(clock, stop_at)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("term", ["reconstruction", "adversarial", "sliced_wasserstein", "hinge_discriminator"])
+@pytest.mark.parametrize(
+    "term", ["reconstruction", "adversarial", "sliced_wasserstein", "hinge_discriminator"]
+)
 def test_a_loss_that_is_no_number_is_named(monkeypatch, term, value):
     calls = itertools.count()
     real = getattr(losses, term)

@@ -1,0 +1,204 @@
+"""The closed-form coarse model: it learns a linear system, and is a stable one whatever it learned from."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import close, make_clip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dtsgan.config import ModelConfig
+from dtsgan.errors import VideoError
+from dtsgan.linear_dynamics import (
+    LinearDynamics,
+    companion,
+    fit_linear_system,
+    normal_scores,
+    stationary_covariance,
+)
+from dtsgan.networks import PyramidGenerator
+from dtsgan.sampler import Draw, Stream
+
+
+def simulate(transition: np.ndarray, noise_factor: np.ndarray, length: int, seed: int = 0) -> np.ndarray:
+    """`(length, n)` states of an autoregression, past its start."""
+    rng = np.random.default_rng(seed)
+    lags, n, _ = transition.shape
+    states = np.zeros((length + 500, n))
+    for t in range(lags, len(states)):
+        past = sum(transition[k] @ states[t - 1 - k] for k in range(lags))
+        states[t] = past + noise_factor @ rng.standard_normal(n)
+    return states[500:]
+
+
+def radius(transition: np.ndarray) -> float:
+    return float(np.abs(np.linalg.eigvals(companion(transition))).max())
+
+
+def fitted(clip: Tensor, components: int = 8, lags: int = 2) -> PyramidGenerator:
+    """A pyramid of the linear model alone."""
+    size = (clip.shape[3], clip.shape[4])
+    config = ModelConfig(coarse="linear", layout="anchored", num_components=components, num_lags=lags)
+    pyramid = PyramidGenerator(config, [size], clip.shape[2])
+    pyramid.scales[0].fit(clip)
+    return pyramid.eval()
+
+
+def small_clip(num_frames: int = 60, seed: int = 0) -> Tensor:
+    return make_clip(num_frames, 9, 12, seed)
+
+
+def test_the_poles_of_a_linear_system_are_recovered():
+    rotation = lambda r, a: r * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])  # noqa: E731
+    system = np.zeros((1, 4, 4))
+    system[0, :2, :2], system[0, 2:, 2:] = rotation(0.95, 0.6), rotation(0.8, 1.9)
+    states = simulate(system, np.eye(4), 8000)
+    found = fit_linear_system(states / states.std(0), 1).transition[0]
+    expected = np.sort_complex(np.linalg.eigvals(system[0]))
+    np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(found)), expected, atol=0.03)
+
+
+def test_the_poles_of_a_system_with_two_lags_are_recovered():
+    system = np.array([[[1.6 * np.cos(0.7)]], [[-0.64]]])  # poles 0.8 exp(+-0.7 i)
+    states = simulate(system, np.eye(1), 20_000)
+    poles = np.linalg.eigvals(companion(fit_linear_system(states / states.std(), 2).transition))
+    np.testing.assert_allclose(np.abs(poles), 0.8, atol=0.03)
+    np.testing.assert_allclose(np.abs(np.angle(poles)), 0.7, atol=0.05)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    length=st.integers(6, 60), n=st.integers(1, 5), lags=st.integers(1, 3), growth=st.floats(0.9, 1.2),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_every_system_is_stable_even_one_learned_from_growth(length, n, lags, growth, seed):
+    states = np.random.default_rng(seed).standard_normal((length, n)).cumsum(0)
+    states *= growth ** np.arange(length)[:, None]
+    states = (states - states.mean(0)) / np.maximum(states.std(0), 1e-9)
+    system = fit_linear_system(states, lags)
+    assert radius(system.transition) < 0.9951
+    assert np.isfinite(system.noise_factor).all()
+
+
+@pytest.mark.parametrize("frames", [4, 5, 12, 60])
+def test_the_model_of_any_clip_is_stable_and_draws_finite_frames(frames):
+    clips = {
+        "waves": small_clip(frames),
+        "noise": torch.rand(1, 3, frames, 9, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1,
+        "fade": torch.linspace(-1, 1, frames)[:, None, None].expand(1, 3, frames, 9, 12),
+        "flash": torch.zeros(1, 3, frames, 9, 12).index_fill(2, torch.tensor([frames // 2]), 1.0),
+        "one pixel": small_clip(frames) * torch.zeros(9, 12).index_fill(0, torch.tensor([4]), 1.0),
+    }
+    for name, clip in clips.items():
+        pyramid = fitted(clip)
+        assert radius(pyramid.scales[0].transition.double().numpy()) < 0.9952, name
+        video = Stream(pyramid, Draw(seeds=[0, 1])).take(20)
+        assert video.isfinite().all(), name
+
+
+def test_what_is_drawn_has_the_deviation_and_the_mean_of_the_clip():
+    clip = small_clip(120)
+    video = Stream(fitted(clip, components=20), Draw(seeds=range(6))).take(120)
+    moving = clip.std(2) > 0.1
+    ratio = (video.std(2).mean(0, keepdim=True) / clip.std(2))[moving]
+    assert ratio.median() == pytest.approx(1, abs=0.15)
+    assert (video.mean((0, 2)) - clip.mean((0, 2))).abs().mean() < 0.1
+    step = lambda x: (x[:, :, 1:] - x[:, :, :-1]).square().mean().sqrt()  # noqa: E731
+    assert step(video) / step(clip) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 1.0, 2.0])
+def test_every_pixel_stays_within_what_it_showed(diversity):
+    clip = small_clip()
+    video = Stream(fitted(clip), Draw(seeds=range(3), diversity=diversity)).take(40)
+    low, high = clip.amin(2, keepdim=True), clip.amax(2, keepdim=True)
+    rounding = 1e-3  # half precision
+    assert (video >= low - rounding).all() and (video <= high + rounding).all()
+    assert video.std() > 0.1
+
+
+def test_black_stays_black_and_fire_never_turns_blue():
+    """Colours are drawn together: a pixel that is red whenever it is bright is never bright in another colour."""
+    heat = (small_clip()[:, :1] * 3).clamp(0, 1)
+    fire = torch.cat([heat, heat**2, torch.zeros_like(heat)], 1) * 2 - 1
+    video = Stream(fitted(fire), Draw(seeds=range(3))).take(40)
+    assert (video[:, 2] <= -1 + 1e-3).all()
+    assert (video[:, 1] <= video[:, 0] + 1e-3).all()
+    assert (video[:, 0] < -0.9).float().mean() > 0.5 * (fire[:, 0] < -0.9).float().mean()
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3])
+def test_a_still_clip_is_refused(value):
+    with pytest.raises(VideoError, match="does not move"):
+        fitted(torch.full((1, 3, 20, 9, 12), value))
+    still = small_clip()[:, :, :1].expand(-1, -1, 20, -1, -1)
+    with pytest.raises(VideoError, match="does not move"):
+        fitted(still)
+
+
+def test_the_source_is_what_its_own_states_give_back():
+    clip = small_clip()
+    pyramid = fitted(clip, components=30)
+    rebuilt = pyramid.scales[0].to_clip(pyramid.scales[0].states[None])
+    assert rebuilt.shape == clip.shape
+    assert (rebuilt - clip).square().mean() < 0.1 * clip.var()
+
+
+def test_a_shock_is_forgotten_after_the_memory():
+    model = fitted(small_clip()).scales[0]
+    matrix = companion(model.transition.double().numpy())
+    assert np.linalg.norm(np.linalg.matrix_power(matrix, model.memory()), 2) < 1e-7
+    assert model.memory() < 2**14
+
+
+def test_a_clip_carries_at_most_half_as_many_states_as_frames():
+    assert LinearDynamics.num_states(40, 60) == 20
+    assert LinearDynamics.num_states(400, 60) == 60
+    assert LinearDynamics.num_states(1, 60) == 1
+
+
+def test_the_stationary_covariance_solves_its_equation():
+    rng = np.random.default_rng(0)
+    transition = 0.3 * rng.standard_normal((2, 3, 3))
+    assert radius(transition) < 1
+    noise_factor = np.linalg.cholesky(np.eye(3) + 0.1)
+    found = stationary_covariance(transition, noise_factor)
+    matrix, shocks = companion(transition), np.zeros((6, 6))
+    shocks[:3, :3] = noise_factor @ noise_factor.T
+    np.testing.assert_allclose(found, matrix @ found @ matrix.T + shocks, atol=1e-8)
+    sampled = np.cov(simulate(transition, noise_factor, 40_000).T)
+    np.testing.assert_allclose(found[:3, :3], sampled, rtol=0.1, atol=0.05)
+
+
+# -- normal scores ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(st.integers(-5, 5), min_size=1, max_size=30))
+def test_equal_values_share_their_score_and_larger_ones_have_larger(values):
+    line = np.array(values, float)
+    scores = normal_scores(line[:, None])[:, 0]
+    for i, a in enumerate(values):
+        for j, b in enumerate(values):
+            assert (scores[i] < scores[j]) == (a < b)
+    assert abs(scores.mean()) < 0.5
+
+
+def test_scores_of_different_values_are_normal_quantiles():
+    values = np.random.default_rng(0).permutation(np.exp(np.linspace(0, 3, 101)))
+    scores = normal_scores(values[:, None])[:, 0]
+    expected = torch.special.ndtri((torch.arange(101).double() + 0.5) / 101).numpy()
+    np.testing.assert_allclose(np.sort(scores), expected, atol=1e-12)
+    assert (scores.argsort() == values.argsort()).all()
+
+
+def test_a_still_pixel_scores_zero():
+    np.testing.assert_allclose(normal_scores(np.full((7, 2), 0.3)), 0, atol=1e-12)
+
+
+def test_the_stored_model_draws_as_the_fitted_one():
+    pyramid = fitted(small_clip())
+    copy = PyramidGenerator(pyramid.config, pyramid.sizes, pyramid.num_frames)
+    copy.load_state_dict(pyramid.state_dict())
+    close(Stream(copy.eval(), Draw()).take(6), Stream(pyramid, Draw()).take(6))
