@@ -238,7 +238,7 @@ _FAST = Config(
     pyramid=PyramidConfig(num_scales=4, min_size=39),
     model=ModelConfig(
         coarse="linear",
-        features=(24, 24, 16, 16),
+        features=(16,),
         norm="none",
         output="linear",
         whiten=True,
@@ -246,7 +246,7 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 1600, 1600, 2100),
+        steps=(0, 2100, 2100, 2200),
         crop=48,
         adversary=("none",),
         rec_weight=(5.0,),
@@ -274,7 +274,7 @@ _FAST_FREE = dataclasses.replace(
         "min_size": 25,
         "coarse": "adversarial",
         "layout": "free",
-        "features": (32, 24, 24, 16, 16),
+        "features": (32, 16),
         "position_maps": False,
         "static_layer": False,
         "steps": (3000, 300, 300, 300, 300),
@@ -290,7 +290,7 @@ _FAST_FREE = dataclasses.replace(
 
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 400, 400, 500)}), preset="preview"),
+    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 500, 500, 600)}), preset="preview"),
     "fast": _FAST,
     "paper": Config(),
 }

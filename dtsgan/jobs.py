@@ -90,7 +90,7 @@ def train(
     check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)
     check_length(config, clip.shape[2])
     folder.create()
-    write_clip(folder.source, clip, facts.fps)
+    write_clip(folder.source, clip, facts.fps)  # before config.json, which makes the folder a run
     info = {
         "format_version": 1,
         "dtsgan": __version__,
@@ -173,7 +173,7 @@ class Run:
 
     def __iter__(self) -> Generator[Progress]:
         training, folder = self.training, self.folder
-        if training.is_finished:
+        if training.is_finished and folder.read_status().get("state") == "done":
             return
         with limited_threads(training.config.train.threads), self._lock():
             began = time.monotonic() - self.seconds
@@ -202,7 +202,7 @@ class Run:
                 self.seconds = time.monotonic() - began
                 self._keep_scale(training.pyramid.num_scales - 1)
                 save_state(folder.state, training.state_dict())
-                self._write_status("done", progress)
+                self._write_status("done", progress or training.last_progress())
             except (GeneratorExit, KeyboardInterrupt):
                 self.seconds = time.monotonic() - began
                 save_state(folder.state, training.state_dict())

@@ -58,12 +58,19 @@ class RunDir:
                 f"{self.path} holds a run already: go on with it (dtsgan train --resume {self.path}) "
                 "or choose another --out"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self._is_unborn():
             raise RunError(f"{self.path} exists and is not an empty folder: choose another --out")
         try:
             self.previews.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot write to {self.path} ({error.strerror}): choose another --out") from error
+
+    def _is_unborn(self) -> bool:
+        """Whether there is nothing in the folder but what `create` and a kill before `config.json` leave."""
+        leftovers = {self.previews.name, self.source.name}
+        return self.path.is_dir() and all(
+            item.name in leftovers or item.name.endswith(".partial") for item in self.path.iterdir()
+        )
 
     def check(self) -> None:
         """Raises `RunError` unless this is the folder of a run that can be resumed."""

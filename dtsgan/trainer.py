@@ -103,6 +103,11 @@ class Training:
             self.scale, self.step, self._timed = scale + 1, 0, []
             yield self._progress(values if self.num_steps(scale) else {}, self.num_steps(scale), scale)
 
+    def last_progress(self) -> Progress:
+        """What the last step of a finished training said, but for its losses."""
+        scale = self.pyramid.num_scales - 1
+        return self._progress({}, self.num_steps(scale), scale)
+
     def num_steps(self, scale: int) -> int:
         """Steps that a scale takes; with a budget the recipe's own until its first steps are timed."""
         return 0 if isinstance(self.pyramid.scales[scale], LinearDynamics) else self.steps[scale]

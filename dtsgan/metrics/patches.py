@@ -135,8 +135,9 @@ def copy_score(
 
     The three samples of Meehan et al. 2020 (generated, training, held out), where the two halves of the real
     clip are held out from each other. Frames are first reduced to about 36 pixels: what is copied there is a
-    copy, whatever its grain. A bland fake is near to everything and also falls below 1 (white noise, averaged
-    away by the reduction, at .7 to 1.2): low scores accuse a fake only if it passes the others.
+    copy, whatever its grain. A bland fake is near to everything and falls below 1 as well (the still mean of a
+    waving flag: 0.7), so a low score accuses a fake only if it passes the others. Shuffled frames and a
+    reversed clip count as new, since their patches of several frames are.
 
     Args:
         fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal.
