@@ -35,7 +35,8 @@ ADVERSARIAL = {
 }  # fmt: skip
 LINEAR = {
     **TINY, "coarse": "linear", "norm": "none", "output": "linear", "adversary": ("hinge",),
-    "rec_weight": (1.0,), "swd_weight": (1.0,), "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
+    "rec_weight": (1.0,), "swd_weight": (1.0,),
+    "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
     "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 12, "update": "random",
 }  # fmt: skip
 KINDS = {"adversarial": (ADVERSARIAL, "free"), "linear": (LINEAR, "anchored")}  # settings, layout

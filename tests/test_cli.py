@@ -264,8 +264,10 @@ def test_an_unknown_preset_suggests_the_nearest(clip_file, tmp_path, capsys):
     "setting, said",
     [
         ("lr_gg=1", 'did you mean "lr_g"?'), ("model.lr_g=1", "model.lr_g"), ("lr_g", "KEY=VALUE"),
-        ("lr_g=fast", "lr_g takes a float"), ("steps=1.5", "steps takes a int"), ("lr_g=-1", "between 0 and 10"),
-        ("update=neighbor", 'did you mean "neighbour"?'), ("whiten=maybe", "true or false"), ("steps=", "steps"),
+        ("lr_g=fast", "lr_g takes a float"), ("steps=1.5", "steps takes a int"),
+        ("lr_g=-1", "between 0 and 10"),
+        ("update=neighbor", 'did you mean "neighbour"?'), ("whiten=maybe", "true or false"),
+        ("steps=", "steps"),
     ],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_one_line(clip_file, tmp_path, capsys, setting, said):
@@ -287,12 +289,18 @@ def test_a_runs_folder_is_not_overwritten(run, clip_file, capsys):
 @pytest.mark.parametrize(
     "options, said",
     [
-        (["--num-frames", "0"], "num_frames"), (["--num-frames", "-4"], "num_frames"), (["--seconds", "0"], "num_frames"),
-        (["--seconds", "nan"], "seconds"), (["--seconds", "inf"], "seconds"), (["--seconds", "-1"], "num_frames"),
-        (["--fps", "0"], "fps"), (["--fps", "-5"], "fps"), (["--fps", "nan"], "fps"), (["--speed", "9"], "speed"),
-        (["--diversity", "3"], "diversity"), (["--seed", "-1"], "seed"), (["--num-videos", "0"], "num_videos"),
-        (["--height", "60"], "anchored"), (["--tile", "x"], "anchored"), (["--num-frames", "1", "--loop"], "loop"),
-        (["--start-frame", "-1"], "start_frame"), (["--height", "0"], "height"), (["--width", "-20"], "height"),
+        (["--num-frames", "0"], "num_frames"), (["--num-frames", "-4"], "num_frames"),
+        (["--seconds", "0"], "num_frames"),
+        (["--seconds", "nan"], "seconds"), (["--seconds", "inf"], "seconds"),
+        (["--seconds", "-1"], "num_frames"),
+        (["--fps", "0"], "fps"), (["--fps", "-5"], "fps"), (["--fps", "nan"], "fps"),
+        (["--speed", "9"], "speed"),
+        (["--diversity", "3"], "diversity"), (["--seed", "-1"], "seed"),
+        (["--num-videos", "0"], "num_videos"),
+        (["--height", "60"], "anchored"), (["--tile", "x"], "anchored"),
+        (["--num-frames", "1", "--loop"], "loop"),
+        (["--start-frame", "-1"], "start_frame"), (["--height", "0"], "height"),
+        (["--width", "-20"], "height"),
     ],
 )  # fmt: skip
 def test_a_sample_out_of_range_is_one_line_and_writes_nothing(run, tmp_path, capsys, options, said):

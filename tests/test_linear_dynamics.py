@@ -97,15 +97,22 @@ def test_the_model_of_any_clip_is_stable_and_draws_finite_frames(frames):
         assert video.isfinite().all(), name
 
 
+@pytest.mark.parametrize("frames", [40, 120])
+@pytest.mark.parametrize("components", [6, 16])
+def test_the_states_have_the_deviation_of_those_of_the_clip(frames, components):
+    """Also where they are nearly periodic, so that hardly any noise drives them."""
+    model = fitted(small_clip(frames), components).scales[0]
+    covariance = stationary_covariance(model.transition.double().numpy(), model.noise_factor.double().numpy())
+    deviation = np.sqrt(np.diag(covariance)[:components])
+    np.testing.assert_allclose(deviation, model.states.double().std(0, correction=0), rtol=0.05)
+
+
 def test_what_is_drawn_has_the_deviation_and_the_mean_of_the_clip():
     clip = small_clip(120)
-    video = Stream(fitted(clip, components=20), Draw(seeds=range(6))).take(120)
-    moving = clip.std(2) > 0.1
-    ratio = (video.std(2).mean(0, keepdim=True) / clip.std(2))[moving]
+    video = Stream(fitted(clip, components=16), Draw(seeds=range(8))).take(120)
+    ratio = video.std((0, 2)) / clip.std((0, 2))
     assert ratio.median() == pytest.approx(1, abs=0.15)
     assert (video.mean((0, 2)) - clip.mean((0, 2))).abs().mean() < 0.1
-    step = lambda x: (x[:, :, 1:] - x[:, :, :-1]).square().mean().sqrt()  # noqa: E731
-    assert step(video) / step(clip) == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize("diversity", [0.0, 1.0, 2.0])
@@ -119,7 +126,7 @@ def test_every_pixel_stays_within_what_it_showed(diversity):
 
 
 def test_black_stays_black_and_fire_never_turns_blue():
-    """Colours are drawn together: a pixel that is red whenever it is bright is never bright in another colour."""
+    """A pixel that is red whenever it is bright is never bright in another colour."""
     heat = (small_clip()[:, :1] * 3).clamp(0, 1)
     fire = torch.cat([heat, heat**2, torch.zeros_like(heat)], 1) * 2 - 1
     video = Stream(fitted(fire), Draw(seeds=range(3))).take(40)

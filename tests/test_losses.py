@@ -67,7 +67,7 @@ def test_the_slope_is_taken_between_the_two_clips():
     places = seen[0].flatten(1)
     assert (places == places[:, :1]).all()
     assert len(places[:, 0].unique()) == 4
-    assert (0 <= places).all() and (places <= 1).all()
+    assert (places >= 0).all() and (places <= 1).all()
 
 
 def test_the_gradient_penalty_refuses_clips_of_two_shapes():

@@ -89,8 +89,9 @@ def test_the_names_of_the_scores_cost_no_torch():
 
 def test_scores_are_repeatable_and_leave_the_global_generator_alone(real, unseen):
     before = torch.get_rng_state()
-    names, fake = ["sliced_wasserstein", "copy_score"], unseen[:, :, :12, :20, :20]
-    assert scores(fake, real, names) == scores(fake, real, names)
+    fake, real = unseen[:, :, :12, :20, :20], real[:, :, :12, :20, :20]
+    for score in (swd, copy_score, temporal_spectrum_distance):
+        assert score(fake, real) == score(fake, real)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -104,19 +105,17 @@ def test_an_unknown_score_is_refused_with_the_known_ones(real):
 
 
 def test_floors_rank_unseen_footage_before_every_fault_that_a_score_should_see():
-    table = floors(texture(seed=0, num_frames=40))
-    assert [*table] == ["unseen", "copy", "blurred", "shuffled", "noise"]
-    assert all([*row] == [*METRICS] for row in table.values())
     sees = {
         "motion_ratio": ("shuffled", "noise"),
         "temporal_spectrum_distance": ("shuffled", "noise"),
         "spatial_spectrum_distance": ("blurred", "noise"),
-        "sliced_wasserstein": ("noise",),
-        "sliced_wasserstein_zero_mean": ("blurred", "noise"),
         "sliced_wasserstein_motion": ("shuffled", "noise"),
         "copy_score": ("copy", "blurred"),
         "diversity": ("copy", "blurred"),
     }
+    table = floors(texture(seed=0, num_frames=40, size=24), names=sees)
+    assert [*table] == ["unseen", "copy", "blurred", "shuffled", "noise"]
+    assert all([*row] == [*sees] for row in table.values())
     for name, faults in sees.items():
         off = {clip: abs(row[name] - METRICS[name].perfect) for clip, row in table.items()}
         assert all(off["unseen"] < 0.5 * off[fault] for fault in faults), (name, off)
@@ -260,7 +259,7 @@ def test_the_sliced_distance_grows_with_noise_from_that_of_unseen_footage(varian
     distances = [swd(noisy(real, std), real, variant) for std in (0.0, 0.1, 0.2, 0.4)]
     assert distances[0] == 0
     assert increases(distances)
-    assert swd(unseen, real, variant) < distances[-1]
+    assert swd(unseen, real, variant) < 0.5 * distances[-1]
 
 
 def test_a_colour_cast_is_seen_by_raw_patches_alone(real):
@@ -278,6 +277,7 @@ def test_copies_score_near_zero_and_unseen_footage_near_one(real, unseen):
     real, unseen = real[..., :24, :24], unseen[..., :24, :24]
     assert copy_score(real[:, :, 7:31], real) < 1e-4  # whatever the start and length
     assert copy_score(noisy(real, 0.01), real) < 0.1
+    assert copy_score(real[:, :, :12], torch.cat([unseen, real])[:, :, :12]) < 1e-4  # the second of two
     assert copy_score(unseen, real) == pytest.approx(1, abs=0.15)
 
 

@@ -25,7 +25,8 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 @few
 @given(
-    seed=st.integers(-1, 2**45), scale=st.integers(0, 15), frame=st.integers(-(2**53), 2**53), row=coordinates,
+    seed=st.integers(-1, 2**45), scale=st.integers(0, 15), frame=st.integers(-(2**53), 2**53),
+    row=coordinates,
     column=coordinates, steps=st.lists(st.integers(0, 4), min_size=3, max_size=3),
 )  # fmt: skip
 def test_windows_of_the_noise_agree(seed, scale, frame, row, column, steps):

@@ -16,7 +16,7 @@ from dtsgan.networks import PyramidGenerator
 from dtsgan.pyramid import resize
 from dtsgan.sampler import Draw, Stream, tiled_chunks
 
-few = settings(max_examples=5, deadline=None)
+few = settings(max_examples=4, deadline=None)
 
 
 def draw_video(pyramid: PyramidGenerator, num_frames: int, *, canvas=None, window=None, **fields) -> Tensor:
@@ -76,12 +76,12 @@ def test_chunks_give_the_number_of_frames_that_is_asked_for(free_pyramid):
 
 
 @few
-@given(seeds=st.lists(st.integers(0, 2**40 - 1), min_size=2, max_size=4))
+@given(seeds=st.lists(st.integers(0, 2**40 - 1), min_size=2, max_size=3))
 @pytest.mark.parametrize("fields", [{}, {"period": 12}, {"diversity": 0.6}])
 def test_a_seed_names_one_video_whatever_batch_it_is_drawn_in(pyramid, seeds, fields):
-    batch = draw_video(pyramid, 10, seeds=seeds, **fields)
+    batch = draw_video(pyramid, 6, seeds=seeds, **fields)
     for k, seed in enumerate(seeds):
-        close(batch[k : k + 1], draw_video(pyramid, 10, seeds=[seed], **fields))
+        close(batch[k : k + 1], draw_video(pyramid, 6, seeds=[seed], **fields))
 
 
 def test_different_seeds_draw_different_videos(pyramid):
@@ -125,11 +125,11 @@ def test_a_short_loop_repeats_too(pyramid):
 
 @pytest.mark.parametrize("speed", [1.0, 0.6])
 def test_the_seam_of_a_loop_is_not_rougher_than_its_interior(pyramid, speed):
-    for period in (12, 25, 40):
+    for period in (12, 31):
         looped = motion(draw_video(pyramid, period + 1, seeds=range(4), period=period, speed=speed))
         assert looped[-1] < 1.3 * looped[:-1].mean()
     # and a cut would be seen by that measure
-    open_ended = draw_video(pyramid, 30, seeds=range(4), speed=speed)
+    open_ended = draw_video(pyramid, 26, seeds=range(4), speed=speed)
     cut = (open_ended[:, :, -1] - open_ended[:, :, 0]).abs().mean()
     assert cut > 1.3 * motion(open_ended).mean()
 
@@ -173,12 +173,12 @@ def test_a_tile_is_exactly_periodic_along_the_axes_asked_for(free_pyramid, canva
             assert (other - one).abs().mean() > 0.02
 
 
-@pytest.mark.parametrize("tile_side", [7, 16, 64])
+@pytest.mark.parametrize("tile_side", [11, 64])
 @pytest.mark.parametrize("fields", [{}, {"tile": (True, True)}, {"period": 12}, {"start_frame": 90}])
 def test_drawing_by_tiles_equals_drawing_the_whole(free_pyramid, tile_side, fields):
     draw = Draw(seeds=[3, 8], **fields)
-    tiled = torch.cat([*tiled_chunks(free_pyramid, draw, (33, 26), 7, tile_side, chunk=3)], 2)
-    close(tiled, Stream(free_pyramid, draw, (33, 26)).take(7))
+    tiled = torch.cat([*tiled_chunks(free_pyramid, draw, (25, 26), 4, tile_side, chunk=3)], 2)
+    close(tiled, Stream(free_pyramid, draw, (25, 26)).take(4))
 
 
 def test_new_video_does_not_depend_on_the_length_of_the_source(free_pyramid, anchored_pyramid):
@@ -244,10 +244,10 @@ def test_slow_motion_passes_through_the_frames_of_the_normal_one(pyramid):
 
 @pytest.mark.parametrize("fields", [{}, {"speed": 0.5}, {"period": 24}, {"diversity": 0.5}])
 def test_the_memory_of_a_stream_does_not_grow(pyramid, fields):
-    stream = Stream(pyramid, Draw(seeds=[1, 2], **fields))
+    stream = Stream(pyramid, Draw(seeds=[1], **fields))
     sizes = []
     for number in range(50):
-        stream.take(8 if number % 2 else 4)
+        stream.take(4 if number % 2 else 2)
         if number + 1 in (6, 50):
             sizes.append(held_bytes(stream))
     assert sizes[0] == sizes[1]

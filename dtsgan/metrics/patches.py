@@ -1,5 +1,6 @@
 """Space-time patches: are they distributed as the real ones are, are they copies, do samples differ?"""
 
+from itertools import chain
 from math import log2
 
 import torch
@@ -116,9 +117,9 @@ def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) 
     Returns:
         `(N,)`, root of the mean squared difference of values.
     """
-    nearest = torch.empty_like(queries)
+    nearest = torch.zeros_like(queries)
     best = torch.full(queries.shape[:1], torch.inf, device=queries.device)
-    for block in patch_windows(clip, size).flatten(0, 1):  # H' W' t h w C
+    for block in chain.from_iterable(patch_windows(clip, size)):  # H' W' t h w C
         patches = block.flatten(2).flatten(0, 1)  # M t*h*w*C
         # |q - p|^2 less |q|^2, which is the same for all p; rounding may take a twin for the nearest, no more
         score, index = torch.addmm(patches.square().sum(1), queries, patches.T, alpha=-2).min(1)
@@ -135,8 +136,8 @@ def copy_score(
 
     The three samples of Meehan et al. 2020 (generated, training, held out), where the two halves of the real
     clip are held out from each other. Frames are first reduced to about 36 pixels: what is copied there is a
-    copy, whatever its grain. A bland fake is near to everything and falls below 1 as well (the still mean of a
-    waving flag: 0.7), so a low score accuses a fake only if it passes the others. Shuffled frames and a
+    copy, whatever its grain. A bland fake is near to everything and falls below 1 as well (the still mean of
+    a waving flag: 0.7), so a low score accuses a fake only if it passes the others. Shuffled frames and a
     reversed clip count as new, since their patches of several frames are.
 
     Args:
