@@ -15,7 +15,7 @@ from typing import Any
 
 from dtsgan import __version__
 from dtsgan.config import PRESETS
-from dtsgan.errors import ConfigError, DTSGANError, RunError
+from dtsgan.errors import ConfigError, DTSGANError, RunError, VideoError
 
 # Read by OpenMP when torch is first imported: threads that wait asleep. Where another program shares the
 # cores, threads that spin at every barrier make a training step ten times slower.
@@ -104,11 +104,11 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     from dtsgan import jobs
 
     if (arguments.video is None) == (arguments.resume is None):
-        raise ConfigError("give a VIDEO to learn from and --out RUN, or --resume RUN")
+        arguments.parser.error("give a VIDEO to learn from and --out RUN, or --resume RUN")
+    if arguments.resume is None and arguments.out is None:
+        arguments.parser.error("give the run a folder: --out RUN")
     if arguments.resume is not None:
         run = jobs.Run.resume(arguments.resume)
-    elif arguments.out is None:
-        raise ConfigError("give the run a folder: --out RUN")
     else:
         run = jobs.train(
             arguments.video,
@@ -129,7 +129,7 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
         _say(f"note: {warning}")
     _say(run.describe())
     progress_bar = tqdm(total=1.0, bar_format=BAR, file=sys.stderr)
-    with jobs.interrupted_by_sigterm(), progress_bar as bar, closing(iter(run)) as steps:
+    with jobs.stop_requests() as asked_to_stop, progress_bar as bar, closing(iter(run)) as steps:
         try:
             for progress in steps:
                 bar.n = progress.work_done
@@ -141,6 +141,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
                 )
                 bar.set_postfix_str(losses, refresh=False)
                 bar.update(0)
+                if asked_to_stop():
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
             bar.close()
             _say(f"stopped and saved; go on with: dtsgan train --resume {folder}")
@@ -202,10 +204,12 @@ def sample_command(arguments: argparse.Namespace) -> dict[str, Any]:
     from dtsgan.video import write_clip
 
     model = DTSGAN.from_pretrained(arguments.model)
-    fps = arguments.fps or model.fps
+    fps = model.fps if arguments.fps is None else arguments.fps
     if not 0 < fps <= 1000:
         raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
     seconds = 5.0 if arguments.seconds is None else arguments.seconds
+    if not 0 < seconds < 10**7:
+        raise ConfigError(f"seconds must be more than 0 and less than 10^7, got {seconds:g}")
     count = arguments.num_frames if arguments.num_frames is not None else round(seconds * fps)
     if arguments.num_videos < 1:
         raise ConfigError(f"num_videos must be at least 1, got {arguments.num_videos}")
@@ -272,10 +276,13 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
         raise RunError(f"{reference} does not exist: give the real video with --reference CLIP")
     if arguments.num_videos < 1:
         raise ConfigError(f"num_videos must be at least 1, got {arguments.num_videos}")
-    real = resize(read_clip(reference)[0], model.size)
+    real = resize(read_clip(reference, min_frames=4)[0], model.size)
     length = min(real.shape[2], 64)
     fakes = torch.cat([model.sample(length, seed=k) for k in range(arguments.num_videos)])
-    scores, floors = metrics.scores(fakes, real), metrics.floors(real)
+    try:
+        scores, floors = metrics.scores(fakes, real), metrics.floors(real)
+    except ValueError as error:  # too short or too small for a score
+        raise VideoError(f"{reference} cannot be compared with: {error}") from error
     if not arguments.json:
         columns = {"model": scores, **floors}
         print(f"{'':28}" + "".join(f"{name:>16}" for name in columns))
@@ -307,7 +314,10 @@ def list_command(arguments: argparse.Namespace) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     for status in sorted(arguments.folder.glob("*/status.json")):
         run = RunDir(status.parent)
-        values = read_json(status)
+        try:
+            values = read_json(status)
+        except RunError:
+            values = {"state": "damaged"}
         runs.append({"run": str(run.path), "state": values.get("state"), "has_model": run.model.exists()})
     if not arguments.json:
         for item in bundled:
@@ -333,7 +343,7 @@ def _command(commands: Any, name: str, run: Any, summary: str, examples: str) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    p.set_defaults(command=run)
+    p.set_defaults(command=run, parser=p)
     return p
 
 

@@ -44,7 +44,7 @@ class PyramidConfig:
         if max_size == self.max_size or self.num_scales == 1:
             return dataclasses.replace(self, max_size=max_size)
         rungs = math.log(max_size / self.min_size) / math.log(self.factor) if max_size > self.min_size else 1
-        return dataclasses.replace(self, max_size=max_size, num_scales=1 + max(1, round(rungs)))
+        return dataclasses.replace(self, max_size=max_size, num_scales=min(16, 1 + max(1, round(rungs))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ class Config:
         flat = {
             f"{part}.{key}": value
             for part in ("pyramid", "model", "train")
-            for key, value in _mapping(part, values.get(part)).items()
+            for key, value in _mapping(part, values.get(part) if isinstance(values, dict) else None).items()
         }
         return Config(preset=str(values.get("preset", "custom"))).with_settings(flat)
 
@@ -182,6 +182,8 @@ def parse_settings(section: type, values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown name (the nearest one is suggested) or a value of another kind.
     """
+    if not isinstance(values, dict):
+        raise ConfigError(f"settings must be a mapping, got {values!r:.80}")
     hints = typing.get_type_hints(section)
     for key in values:
         if key not in hints:

@@ -6,8 +6,8 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dtsgan.estimate import check_memory, estimate
 from dtsgan.model import DTSGAN
 from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.rundir import RunDir, write_json
-from dtsgan.trainer import Progress, Training, check_length
+from dtsgan.trainer import Progress, Training, check_length, check_size
 from dtsgan.video import read_clip, side_by_side, write_clip
 
 SAVE_SECONDS = 4.0  # a killed run loses at most this, and the step it was in
@@ -89,6 +89,7 @@ def train(
         config = replace(config, pyramid=config.pyramid.resized(size))
     check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)
     check_length(config, clip.shape[2])
+    check_size(config, scale_sizes(config.pyramid, clip.shape[3], clip.shape[4]))
     folder.create()
     write_clip(folder.source, clip, facts.fps)  # before config.json, which makes the folder a run
     info = {
@@ -138,14 +139,24 @@ class Run:
         info = folder.read_config()
         try:
             config = Config.from_dict(info["config"])
-            device = choose_device(info["device"])
-            info["seconds"] = folder.read_status().get("seconds", 0.0)
-        except (KeyError, TypeError, ConfigError) as error:
+            device = choose_device(str(info["device"]))
+            info["seconds"] = float(folder.read_status().get("seconds", 0.0))
+            info["fps"] = float(info["fps"])
+            info["video"] = str(info["video"])
+            if not 0 < info["fps"] <= 1000:
+                raise ConfigError(f"fps must be between 0 and 1000, got {info['fps']:g}")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{folder.config} is damaged: {error}") from error
         clip, _ = read_clip(folder.source)
         run = cls(folder, clip, config, device, info)
         if folder.state.exists():
-            run.training.load_state_dict(load_state(folder.state, device))
+            state = load_state(folder.state, device)
+            try:
+                run.training.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise RunError(
+                    f"{folder.state} does not belong to this run: delete it to start the run anew"
+                ) from error
         return run
 
     @property
@@ -200,18 +211,25 @@ class Run:
                             save_state(folder.state, training.state_dict())
                         yield progress
                 self.seconds = time.monotonic() - began
-                self._keep_scale(training.pyramid.num_scales - 1)
+                if not self._final_preview.exists():
+                    self._keep_scale(training.pyramid.num_scales - 1)
                 save_state(folder.state, training.state_dict())
                 self._write_status("done", progress or training.last_progress())
-            except (GeneratorExit, KeyboardInterrupt):
+            except GeneratorExit:  # between two steps
                 self.seconds = time.monotonic() - began
                 save_state(folder.state, training.state_dict())
+                self._write_status("stopped", progress)
+                raise
+            except KeyboardInterrupt:  # within a step: what is half done is done again from the last state
+                self.seconds = time.monotonic() - began
                 self._write_status("stopped", progress)
                 raise
             except DTSGANError as error:
                 self._write_status("failed", progress, str(error))
                 raise
             except OSError as error:
+                with suppress(OSError):
+                    self._write_status("failed", progress, f"cannot write: {error.strerror or error}")
                 raise RunError(
                     f"cannot write to {folder.path}: {error.strerror or error}; the last state stands"
                 ) from error
@@ -226,7 +244,11 @@ class Run:
         pair = side_by_side(real, sample)
         write_clip(self.folder.preview(scale), pair, self.fps)
         if self.training.is_finished:
-            write_clip(self.folder.model / "preview.mp4", pair, self.fps)
+            write_clip(self._final_preview, pair, self.fps)
+
+    @property
+    def _final_preview(self) -> Path:
+        return self.folder.model / "preview.mp4"
 
     def _write_status(self, state: str, progress: Progress | None = None, error: str | None = None) -> None:
         done = progress.work_done if progress else 0.0
@@ -291,17 +313,23 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """A polite kill stops a run as Ctrl-C does: saved."""
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and a polite kill ask to stop between two steps, where nothing is lost. Asking twice stops at
+    once."""
+    asked = False
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield lambda: asked
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _as_dict(progress: Progress) -> dict[str, Any]:

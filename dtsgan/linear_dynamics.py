@@ -53,7 +53,7 @@ def fit_linear_system(states: np.ndarray, lags: int, max_radius: float = MAX_RAD
     noise_factor = np.linalg.cholesky(covariance)
     deviation = np.sqrt(np.diag(stationary_covariance(transition, noise_factor))[:n])
     # a change of the states' units: x -> g x keeps the poles and scales the deviation
-    gain = np.clip(states.std(0) / np.maximum(deviation, 1e-6), 0.5, 3.0)
+    gain = np.clip(states.std(0) / np.maximum(deviation, 1e-6), 0.01, 100.0)
     transition = gain[:, None] * transition / gain
     return LinearSystem(transition, gain[:, None] * noise_factor, states)
 

@@ -157,7 +157,7 @@ class DTSGAN:
             raise ConfigError(f"diversity must be between 0 and 2, got {diversity:g}")
         if not set(tile) <= {"x", "y"}:
             raise ConfigError(f'tile must be "x", "y" or "xy", got "{tile}"')
-        if min(canvas) < 16 or max(canvas) > MAX_SIDE:
+        if canvas != self.size and (min(canvas) < 16 or max(canvas) > MAX_SIDE):
             raise ConfigError(
                 f"height and width must be 16 to {MAX_SIDE} pixels, got {canvas[0]}x{canvas[1]}"
             )
@@ -198,7 +198,7 @@ class DTSGAN:
                 raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
             if estimated_parameters(config, sizes, num_frames) > MAX_PARAMETERS:
                 raise ConfigError("its sizes are absurd")
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
+        except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"{folder / 'config.json'} is damaged: {error}") from error
         with torch.device("meta"):
             pyramid = PyramidGenerator(config, sizes, num_frames)
@@ -271,7 +271,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         if path.stat().st_size > 2**20:
             raise ModelFileError(f"{path} is too large for a configuration")
         values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise ModelFileError(f"{path} does not hold a JSON object")

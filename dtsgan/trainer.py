@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from dtsgan import losses, noise
 from dtsgan.config import Config, at_scale
 from dtsgan.data_update import window_starts
-from dtsgan.errors import TrainingDivergedError, VideoError
+from dtsgan.errors import ConfigError, TrainingDivergedError, VideoError
 from dtsgan.estimate import has_fast_bfloat16, scale_flops
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.networks import PatchDiscriminator, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.pyramid import build_pyramid, scale_sizes, upsample
+from dtsgan.pyramid import Size, build_pyramid, scale_sizes, upsample
 from dtsgan.sampler import Draw, Stream
 
 POOL_SEED = 2**40  # fakes of the scale below come from seeds that no user's sample shares
@@ -62,6 +62,7 @@ class Training:
         self.optim_d: torch.optim.Adam | None = None
         check_length(config, clip.shape[2])
         sizes = scale_sizes(config.pyramid, clip.shape[3], clip.shape[4])
+        check_size(config, sizes)
         clips = build_pyramid(clip, sizes)
         self.config = config
         with torch.random.fork_rng(devices=[]):
@@ -82,6 +83,7 @@ class Training:
         self._timed: list[float] = []  # seconds of this scale's first steps, while the budget is being cut up
         self._resumed: dict[str, Any] | None = None
         self._idle_steps = 0
+        self._warm_d: dict[str, Tensor] | None = None  # the scale below's discriminator, to begin from
         self._work = work = [scale_flops(config, n, sizes[n]) for n in range(len(sizes))]
         self._work_before = [sum(work[:n]) / max(1, sum(work)) for n in range(len(work) + 1)]
 
@@ -90,6 +92,7 @@ class Training:
             began = time.perf_counter()
             self._begin(scale)
             self.spent += time.perf_counter() - began
+            values: dict[str, float] = {}
             while self.step < self.num_steps(scale):
                 began = time.perf_counter()
                 self._schedule(self.num_steps(scale))
@@ -101,7 +104,7 @@ class Training:
                     yield self._progress(values, self.num_steps(scale))
             self._finish(scale)
             self.scale, self.step, self._timed = scale + 1, 0, []
-            yield self._progress(values if self.num_steps(scale) else {}, self.num_steps(scale), scale)
+            yield self._progress(values, self.num_steps(scale), scale)
 
     def last_progress(self) -> Progress:
         """What the last step of a finished training said, but for its losses."""
@@ -161,7 +164,10 @@ class Training:
                 stream.take_raw(min(16, train.pool_frames - k)) for k in range(0, train.pool_frames, 16)
             ]
             self.pool = torch.cat(chunks, 2)
+        if self.D is not None:
+            self._warm_d = self.D.state_dict()
         self.D = self._discriminator(scale)
+        self._warm_d = None
         self.optim_d = self._adam(self.D, train.lr_d) if self.D is not None else None
         self.optim_g = self._adam(net, train.lr_g)
         if self._resumed is not None:
@@ -178,7 +184,7 @@ class Training:
         train = self.config.train
         below = self.pyramid.scales[scale - 1] if scale else None
         if train.warm_start and isinstance(below, ScaleGenerator):
-            copy_matching(below, net)
+            copy_matching(below.state_dict(), net)
         if net.position is not None:  # begin with each place's mean and deviation
             maps = torch.cat([self.target.mean(2), self.target.std(2)], 1)[0]
             net.position.copy_(maps)
@@ -222,8 +228,8 @@ class Training:
             torch.manual_seed(train.seed * 1009 + scale)
             new = PatchDiscriminator(features, model.num_layers, kind == "hinge", extra)
         new = new.to(self.device)
-        if train.warm_start and self.D is not None:
-            copy_matching(self.D, new)
+        if train.warm_start and self._warm_d is not None:
+            copy_matching(self._warm_d, new)
         return new
 
     def _adam(self, net: nn.Module, rate: float) -> torch.optim.Adam:
@@ -477,6 +483,8 @@ class Training:
             "pyramid": self.pyramid.state_dict(),
             "config": self.config.to_dict(),
         }
+        if not self.is_finished and self.step == 0:
+            state["discriminator_below"] = self._warm_d if self.D is None else self.D.state_dict()
         if not self.is_finished and self.step and self.optim_g is not None:
             state["current"] = {
                 "generator": self.G.state_dict(),
@@ -491,6 +499,7 @@ class Training:
         self.scale, self.step = state["scale"], state["step"]
         self.finished_scales, self._idle_steps = state["finished_scales"], state["idle_steps"]
         self.steps, self.spent, self._timed = state["steps"], state["spent"], state["timed"]
+        self._warm_d = state.get("discriminator_below")
         self._resumed = state.get("current") if self.step else None
 
 
@@ -508,9 +517,30 @@ def check_length(config: Config, num_frames: int) -> None:
         )
 
 
-def copy_matching(source: nn.Module, target: nn.Module) -> None:
+def check_size(config: Config, sizes: list[Size]) -> None:
+    """
+    Raises:
+        ConfigError: if a scale is too small for its networks.
+    """
+    train, model = config.train, config.model
+    for scale, size in enumerate(sizes):
+        if scale == 0 and model.coarse == "linear":
+            continue
+        rim = 0 if model.anchored or scale == 0 else 2 * model.margin
+        sides = [min(train.crop or side - rim, side - rim) for side in size]
+        has_adversary = at_scale(train.adversary, scale) != "none"
+        patch = 2 * model.num_layers + 1 if has_adversary else 8 if at_scale(train.swd_weight, scale) else 1
+        if min(sides) < patch or (has_adversary and config.pyramid.num_frames < patch):
+            raise ConfigError(
+                f"scale {scale} learns from {sides[1]}x{sides[0]} pixels and {config.pyramid.num_frames} "
+                f"frames, and its networks need {patch} of each: raise min_size or num_frames, or lower num_layers"
+            )
+        if at_scale(train.swd_weight, scale) and config.pyramid.num_frames < 3:
+            raise ConfigError("the sliced Wasserstein distance needs num_frames of at least 3")
+
+
+def copy_matching(known: dict[str, Tensor], target: nn.Module) -> None:
     """Copies the parameters of equal name and shape: the warm start of SinGAN."""
-    known = source.state_dict()
     own = target.state_dict()
     skipped = ("static", "position", "noise_std")
     for name, value in own.items():
