@@ -290,9 +290,9 @@ def test_a_runs_folder_is_not_overwritten(run, clip_file, capsys):
     "options, said",
     [
         (["--num-frames", "0"], "num_frames"), (["--num-frames", "-4"], "num_frames"),
-        (["--seconds", "0"], "num_frames"),
+        (["--seconds", "0"], "seconds"),
         (["--seconds", "nan"], "seconds"), (["--seconds", "inf"], "seconds"),
-        (["--seconds", "-1"], "num_frames"),
+        (["--seconds", "-1"], "seconds"),
         (["--fps", "0"], "fps"), (["--fps", "-5"], "fps"), (["--fps", "nan"], "fps"),
         (["--speed", "9"], "speed"),
         (["--diversity", "3"], "diversity"), (["--seed", "-1"], "seed"),
