@@ -533,7 +533,8 @@ def check_size(config: Config, sizes: list[Size]) -> None:
         if min(sides) < patch or (has_adversary and config.pyramid.num_frames < patch):
             raise ConfigError(
                 f"scale {scale} learns from {sides[1]}x{sides[0]} pixels and {config.pyramid.num_frames} "
-                f"frames, and its networks need {patch} of each: raise min_size or num_frames, or lower num_layers"
+                f"frames, and its networks need {patch} of each: raise min_size or num_frames, or lower "
+                "num_layers"
             )
         if at_scale(train.swd_weight, scale) and config.pyramid.num_frames < 3:
             raise ConfigError("the sliced Wasserstein distance needs num_frames of at least 3")
