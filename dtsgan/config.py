@@ -248,7 +248,7 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 2100, 2100, 2200),
+        steps=(0, 2400, 2400, 2500),
         crop=48,
         adversary=("none",),
         rec_weight=(5.0,),
@@ -279,7 +279,7 @@ _FAST_FREE = dataclasses.replace(
         "features": (32, 16),
         "position_maps": False,
         "static_layer": False,
-        "steps": (3000, 300, 300, 300, 300),
+        "steps": (2500, 270, 270, 270, 270),
         "adversary": ("hinge", "none"),
         "d_features": (48,),
         "swd_weight": (1.0,),
@@ -292,13 +292,13 @@ _FAST_FREE = dataclasses.replace(
 
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 500, 500, 600)}), preset="preview"),
+    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 550, 550, 600)}), preset="preview"),
     "fast": _FAST,
     "paper": Config(),
 }
 FREE_PRESETS: dict[str, Config] = {
     "preview": dataclasses.replace(
-        _FAST_FREE.with_settings({"steps": (800, 80, 80, 80, 80)}), preset="preview"
+        _FAST_FREE.with_settings({"steps": (600, 65, 65, 65, 65)}), preset="preview"
     ),
     "fast": _FAST_FREE,
 }
