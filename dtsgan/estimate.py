@@ -12,8 +12,8 @@ from dtsgan.errors import ConfigError
 from dtsgan.pyramid import Size, scale_sizes
 
 PATCH_FLOPS = 2 * 32 * 3 * 3 * 7 * 7 / 4  # of the sliced Wasserstein distance, a voxel and pass
-# Of the convolutions' own rate that training reaches (measured, benchmarks/results): sorting, noise and optimisers
-# take the rest, and a batch of one keeps the cores less busy.
+# Of the convolutions' own rate that training reaches (measured, benchmarks/results): sorting, noise and
+# optimisers take the rest, and a batch of one keeps the cores less busy.
 EFFICIENCY, EFFICIENCY_OF_ONE = 0.75, 0.5
 
 
