@@ -99,7 +99,8 @@ class ScaleGenerator(nn.Module):
             self.from_position = nn.Conv2d(POSITION_CHANNELS, features, kernel_size=3, bias=False)
         convs: Any = self.convs
         for conv in convs:
-            nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+            if not conv.weight.is_meta:  # there is nothing to draw, and asking would import torch's compiler
+                nn.init.kaiming_normal_(conv.weight, a=SLOPE)
             conv.bias.data.zero_()
         if config.norm == "none" and not coarsest:  # begin as the identity: the base alone
             self.to_rgb.weight.data.zero_()
@@ -175,7 +176,7 @@ class PyramidGenerator(nn.Module):
                 scales.append(ScaleGenerator(model, at_scale(model.features, n), canvas, coarsest=n == 0))
         self.scales = nn.ModuleList(scales)
         self.register_buffer("color_mean", torch.zeros(3))
-        self.register_buffer("color_matrix", torch.eye(3))
+        self.register_buffer("color_matrix", torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]))
 
     @property
     def num_scales(self) -> int:
