@@ -7,7 +7,7 @@ they agree.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtsgan import noise
-from dtsgan.linear_dynamics import LinearDynamics
+from dtsgan.linear_dynamics import LinearDynamics, companion
 from dtsgan.networks import SLOPE, Place, PyramidGenerator, ScaleGenerator, full_place
 from dtsgan.pyramid import Size
 
@@ -110,8 +110,6 @@ class LinearSource:
 
     def _steady_loop(self) -> Tensor:
         """`(B, P, n)`: the states that periodic noise leads to. With s_P = M^P s_0 + b, it is s_0 = s_P."""
-        from dtsgan.linear_dynamics import companion
-
         step = torch.from_numpy(companion(self.transition.cpu().numpy())).to(self.transition.device)
         self._run(0, self.draw.period)
         response = self.past.transpose(0, 1).flatten(1)  # B, lags n
@@ -319,8 +317,6 @@ def tiled_chunks(
 ) -> Iterator[Tensor]:
     """The same frames as a `Stream` of the whole canvas gives, drawn tile by tile: what is held at one time
     is one tile's networks and one chunk of the canvas."""
-    from dataclasses import replace
-
     for begin in range(0, num_frames, chunk):
         count = min(chunk, num_frames - begin)
         now = replace(draw, start_frame=draw.start_frame + begin)
@@ -346,7 +342,5 @@ def _at_own_speed(draw: Draw) -> Draw:
     time."""
     if not draw.period or draw.speed == 1:
         return draw
-    from dataclasses import replace
-
     period = max(2, round(draw.period * draw.speed))
     return replace(draw, period=period, speed=period / draw.period)
