@@ -269,7 +269,7 @@ _FAST = Config(
 )
 
 # A texture without places cannot have the linear model under it: its coarsest scale is an adversary's work,
-# and that is where half of the time goes.
+# and that is where four fifths of the time go.
 _FAST_FREE = dataclasses.replace(
     _FAST.with_settings({
         "num_scales": 5,

@@ -20,7 +20,7 @@ def window_starts(
         update: `single` keeps the first clip for ever; `neighbour` moves on by `stride` frames every `every`
             generator steps and turns back at either end; `random` draws anew.
         generator: the step's own, so that a resumed run sees the same clips. Random clips stay for `every`
-        steps.
+            steps.
     """
     if update == "single":
         return [0] * batch_size
