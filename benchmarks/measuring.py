@@ -26,6 +26,7 @@ from dtsgan.model import DTSGAN
 from dtsgan.networks import PyramidGenerator, ScaleGenerator
 from dtsgan.pyramid import build_pyramid, scale_sizes
 from dtsgan.sampler import CHUNK
+from dtsgan.trainer import fit_coarse
 
 RESULTS = Path(__file__).parent / "results"
 MB = 2**20
@@ -61,7 +62,7 @@ def random_model(config: Config, num_frames: int, side: int) -> DTSGAN:
                 torch.nn.init.normal_(scale.to_rgb.weight, std=0.01)  # zeros, before training
                 scale.noise_std.fill_(0.1)
             else:
-                scale.fit(build_pyramid(clip, sizes[:1])[0])
+                fit_coarse(pyramid, build_pyramid(clip, sizes[:1])[0])
     return DTSGAN(pyramid)
 
 

@@ -61,6 +61,7 @@ class ModelConfig:
     whiten: bool = False  # work in decorrelated colours of standard deviation 1/2 (inverted at the end)
     position_maps: bool = False  # anchored only: six learned maps tell the networks where they are
     static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
+    patch_transport: bool = False  # put the source's patches in place of what the linear model drew
     num_components: int = 60  # of the linear coarse model
     num_lags: int = 2  # frames of memory of the linear coarse model
 
@@ -70,6 +71,9 @@ class ModelConfig:
             raise ConfigError(
                 "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"
             )
+
+        if self.patch_transport and self.coarse != "linear":
+            raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
 
     @property
     def margin(self) -> int:
@@ -237,9 +241,10 @@ def _parse(key: str, value: Any, hint: Any) -> Any:
 
 _FAST = Config(
     preset="fast",
-    pyramid=PyramidConfig(num_scales=4, min_size=39),
+    pyramid=PyramidConfig(num_scales=3, min_size=56),
     model=ModelConfig(
         coarse="linear",
+        patch_transport=True,
         features=(16,),
         norm="none",
         output="linear",
@@ -248,7 +253,7 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 2400, 2400, 2500),
+        steps=(0, 3600, 3700),
         crop=48,
         adversary=("none",),
         rec_weight=(5.0,),
@@ -275,6 +280,7 @@ _FAST_FREE = dataclasses.replace(
         "num_scales": 5,
         "min_size": 25,
         "coarse": "adversarial",
+        "patch_transport": False,
         "layout": "free",
         "features": (32, 16),
         "position_maps": False,
@@ -292,7 +298,7 @@ _FAST_FREE = dataclasses.replace(
 
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 550, 550, 600)}), preset="preview"),
+    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 850, 850)}), preset="preview"),
     "fast": _FAST,
     "paper": Config(),
 }

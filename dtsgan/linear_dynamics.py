@@ -21,7 +21,7 @@ MAX_COLORS = 64  # frames whose colours each pixel remembers
 BANDWIDTH = 0.2  # of the kernel, in normal scores
 MAX_RADIUS = 0.995  # of the system's poles; at 1 the texture would wander away
 RIDGE = 0.005
-TAIL = 1e-8  # what is left of a shock after `memory` frames
+TAIL = 1e-13  # what is left of a shock after `memory` frames: no more than round-off
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class LinearDynamics(nn.Module):
     def __init__(self, size: tuple[int, int], num_states: int, num_lags: int, num_frames: int) -> None:
         super().__init__()
         self.size = size
-        self._scores: Tensor | None = None
+        self._scores: Tensor | None = None  # those of `colors`, computed when first needed
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_scores", None))
         values = 3 * size[0] * size[1]
         # half precision is all that pixels need, and most of a model's size
         self.register_buffer("components", torch.zeros(values, num_states, dtype=torch.float16))
@@ -151,9 +152,9 @@ class LinearDynamics(nn.Module):
         return frames
 
     def to_clip(self, states: Tensor) -> Tensor:
-        """States `(B, T, n)` to frames `(B, 3, T, h, w)`."""
+        """States `(B, T, n)` to frames `(B, 3, T, h, w)` in [-1, 1], float64."""
         batch, length = states.shape[:2]
-        drawn = states.float() @ self.components.float().T  # B T D
+        drawn = states.double() @ self.components.double().T  # B T D
         drawn = drawn.unflatten(2, (3, -1)).permute(3, 0, 1, 2).flatten(1, 2)  # P BT 3
         # softmax of -|drawn - score|^2 / 2h^2 over the remembered frames; |drawn|^2 cancels
         if self._scores is None or self._scores.device != drawn.device:
@@ -161,7 +162,7 @@ class LinearDynamics(nn.Module):
             self._scores = torch.from_numpy(normal_scores(known).transpose(1, 0, 2)).to(drawn)
         scores = self._scores  # P Q 3
         logits = drawn @ scores.transpose(1, 2) - scores.square().sum(2)[:, None] / 2
-        colors = (logits / BANDWIDTH**2).softmax(2) @ self.colors.float()  # P BT 3
+        colors = (logits / BANDWIDTH**2).softmax(2) @ self.colors.double()  # P BT 3
         clip = colors.unflatten(1, (batch, length)).permute(1, 3, 2, 0)  # B 3 T P
         return clip.unflatten(3, self.size).contiguous()
 

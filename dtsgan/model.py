@@ -17,6 +17,7 @@ from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
 from dtsgan.errors import ConfigError, ModelFileError, nearest
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
 from dtsgan.networks import PyramidGenerator
+from dtsgan.patch_transport import MAX_FRAMES
 from dtsgan.pyramid import Size
 from dtsgan.rundir import RunDir, write_json
 from dtsgan.sampler import Draw, Stream, tiled_chunks
@@ -263,6 +264,8 @@ def estimated_parameters(model: ModelConfig, sizes: list[Size], num_frames: int)
         return nets
     states = LinearDynamics.num_states(num_frames, model.num_components)
     values = 3 * sizes[0][0] * sizes[0][1]
+    if model.patch_transport:
+        nets += MAX_FRAMES * (values + 3 * sizes[0][0] * sizes[0][1])
     return nets + values * (states + 2 * MAX_COLORS) + states**2 * (model.num_lags + 1) + states * num_frames
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dtsgan import noise
 from dtsgan.config import ModelConfig, at_scale
 from dtsgan.linear_dynamics import LinearDynamics
+from dtsgan.patch_transport import PatchTransport
 from dtsgan.pyramid import Size, Upsampling, upsample, upsampling
 
 SLOPE = 0.2  # of LeakyReLU, as in SinGAN
@@ -78,6 +79,7 @@ class ScaleGenerator(nn.Module):
     margin: int
     noise_std: Tensor
     static: Tensor | None
+    activity: Tensor | None
     position: nn.Parameter | None
 
     def __init__(self, config: ModelConfig, features: int, canvas: Size, coarsest: bool) -> None:
@@ -91,9 +93,11 @@ class ScaleGenerator(nn.Module):
         self.is_bounded = config.output == "tanh"
         self.register_buffer("noise_std", torch.ones(()))
         self.register_buffer("static", None)
+        self.register_buffer("activity", None)
         self.position = None
         if config.anchored and config.static_layer and not coarsest:
             self.static = torch.zeros(3, *canvas, dtype=torch.float16)
+            self.activity = torch.ones(canvas, dtype=torch.float16)
         if config.anchored and config.position_maps:
             self.position = nn.Parameter(torch.zeros(POSITION_CHANNELS, *canvas))
             self.from_position = nn.Conv2d(POSITION_CHANNELS, features, kernel_size=3, bias=False)
@@ -113,6 +117,13 @@ class ScaleGenerator(nn.Module):
             return enlarged
         rows, columns = place.inside()
         return enlarged + self.static[:, rows][:, :, columns][:, None].to(enlarged)
+
+    def scale_noise(self, z: Tensor, place: Place) -> Tensor:
+        """Noise `(B, 3, T, H, W)` as strong as the detail is at each place: still places stay still."""
+        if self.activity is None:
+            return z
+        rows, columns = place.inside()
+        return z * self.activity[rows][:, columns].to(z)
 
     def position_features(self, place: Place) -> Tensor | None:
         """What the first layer is told of where it is, `(1, F, 1, H-2, W-2)` for a window of `H x W`."""
@@ -167,11 +178,13 @@ class PyramidGenerator(nn.Module):
         self.config = model
         self.sizes = list(sizes)
         self.num_frames = num_frames
+        self.transport = PatchTransport(self.sizes[0], num_frames) if model.patch_transport else None
         scales: list[nn.Module] = []
         for n, canvas in enumerate(self.sizes):
             if n == 0 and model.coarse == "linear":
                 states = LinearDynamics.num_states(num_frames, model.num_components)
-                scales.append(LinearDynamics(canvas, states, model.num_lags, num_frames))
+                size = self.transport.sizes[0] if self.transport else canvas
+                scales.append(LinearDynamics(size, states, model.num_lags, num_frames))
             else:
                 scales.append(ScaleGenerator(model, at_scale(model.features, n), canvas, coarsest=n == 0))
         self.scales = nn.ModuleList(scales)

@@ -17,6 +17,7 @@ from torch import Tensor
 from dtsgan import noise
 from dtsgan.linear_dynamics import LinearDynamics, companion
 from dtsgan.networks import SLOPE, Place, PyramidGenerator, ScaleGenerator, full_place
+from dtsgan.patch_transport import DEPTH, Rung, enlarge, on_grid
 from dtsgan.pyramid import Size
 
 CHUNK = 8  # frames drawn at a time: enough to keep the convolutions busy, few enough to stay in cache
@@ -56,17 +57,15 @@ class Source(Protocol):
     """Anything that frames can be taken from, in order."""
 
     def take(self, count: int) -> Tensor:
-        """The next `count` frames, `(B, 3, count, H, W)` in the pyramid's own colours."""
+        """The next `count` frames, `(B, 3, count, H, W)`, in the pyramid's colours unless said otherwise."""
 
 
 class LinearSource:
-    """The closed-form coarse model: a recursion that starts so long before the first frame wanted that
-    nothing of its start is left."""
+    """The linear model's video, in plain colours: a recursion that starts so long before the first frame
+    wanted that nothing of its start is left."""
 
-    def __init__(self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int) -> None:
-        model = pyramid.scales[0]
-        assert isinstance(model, LinearDynamics)
-        self.pyramid, self.model, self.place, self.draw, self.next = pyramid, model, place, draw, start
+    def __init__(self, model: LinearDynamics, draw: Draw, start: int) -> None:
+        self.model, self.draw, self.next = model, draw, start
         self.transition = model.transition.double()
         self.noise_factor = model.noise_factor.double()
         lags, n, _ = self.transition.shape
@@ -88,9 +87,7 @@ class LinearSource:
         if old:
             states += old * self.model.states[self.draw.source_frames(frames, len(self.model.states))]
         self.next += count
-        clip = self.pyramid.whiten(self.model.to_clip(states))
-        rows, columns = self.place.rows, self.place.columns
-        return clip[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return self.model.to_clip(states)
 
     def _run(self, start: int, count: int) -> Tensor:
         """`(B, count, n)` states; moves `past` on."""
@@ -118,6 +115,44 @@ class LinearSource:
         steady = torch.linalg.solve(whole, response.T).T
         self.past = steady.unflatten(1, self.past.shape[::2]).transpose(0, 1).contiguous()
         return self._run(0, self.draw.period)
+
+
+class PatchSource:
+    """One rung of the patch transport, with the last frames and choices that the next ones overlap."""
+
+    def __init__(self, rung: Rung, below: Source, draw: Draw) -> None:
+        self.rung, self.below = rung, below
+        self.new = min(1.0, draw.blend[1])
+        self.frames: Tensor | None = None
+        self.chosen: Tensor | None = None
+
+    def take(self, count: int) -> Tensor:
+        overlap = DEPTH - 1
+        fresh = self.below.take(count if self.frames is not None else count + 2 * overlap)
+        fresh = enlarge(on_grid(fresh), self.rung.size)
+        frames = fresh if self.frames is None else torch.cat([self.frames, fresh], 2)
+        self.frames = frames[:, :, -overlap:].clone()
+        chosen = self.rung.choose(frames, self.new)
+        chosen = chosen if self.chosen is None else torch.cat([self.chosen, chosen], 1)
+        self.chosen = chosen[:, -overlap:].clone()
+        return self.rung.vote(chosen)
+
+
+class CoarseSource:
+    """The closed-form coarsest scale: the linear model and, where there is one, the transport above it."""
+
+    def __init__(self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int) -> None:
+        model, transport = pyramid.scales[0], pyramid.transport
+        assert isinstance(model, LinearDynamics)
+        self.pyramid, self.place = pyramid, place
+        self.source: Source = LinearSource(model, draw, start - (transport.margin if transport else 0))
+        for rung in transport.prepared() if transport else ():
+            self.source = PatchSource(rung, self.source, draw)
+
+    def take(self, count: int) -> Tensor:
+        clip = self.pyramid.whiten(self.source.take(count).float())
+        rows, columns = self.place.rows, self.place.columns
+        return clip[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 class ScaleSource:
@@ -188,7 +223,7 @@ class ScaleSource:
             own = self.draw.source_frames(frames, self.num_frames)
             z_star = self.input_place.noise([noise.REC_SEED], self.scale, own, self.draw.tile).mul_(old * std)
             z = z_star.expand(len(self.draw.seeds), -1, -1, -1, -1) if z is None else z + z_star
-        return z
+        return None if z is None else self.net.scale_noise(z, self.input_place)
 
     def _shape(self) -> Size:
         return len(self.input_place.rows), len(self.input_place.columns)
@@ -276,7 +311,7 @@ class Stream:
             own = _at_own_speed(draw)
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
             if isinstance(net, LinearDynamics):
-                source: Source = LinearSource(self.pyramid, place, own, first)
+                source: Source = CoarseSource(self.pyramid, place, own, first)
             else:
                 assert isinstance(net, ScaleGenerator)
                 source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dtsgan import losses, noise
@@ -15,8 +16,9 @@ from dtsgan.errors import ConfigError, TrainingDivergedError, VideoError
 from dtsgan.estimate import has_fast_bfloat16, scale_flops
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.networks import PatchDiscriminator, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.pyramid import Size, build_pyramid, scale_sizes, upsample
-from dtsgan.sampler import Draw, Stream
+from dtsgan.patch_transport import DEPTH, SAMPLES
+from dtsgan.pyramid import Size, build_pyramid, resize, scale_sizes, upsample
+from dtsgan.sampler import Draw, LinearSource, Stream
 
 POOL_SEED = 2**40  # fakes of the scale below come from seeds that no user's sample shares
 TIMED_STEPS = 8  # enough to know a scale's pace
@@ -70,9 +72,7 @@ class Training:
             self.pyramid = PyramidGenerator(config.model, sizes, clip.shape[2])
         if config.model.whiten:
             self.pyramid.fit_colors(clip)
-        self.coarse_clip = clips[
-            0
-        ]  # the linear model works in plain colours: their copula is the simpler one
+        self.coarse_clip = clips[0]
         self.clips = [self.pyramid.whiten(c).to(self.device) for c in clips]  # coarse to fine
         self.pyramid.to(self.device)
         self.scale, self.step = 0, 0
@@ -146,7 +146,7 @@ class Training:
         net = self.pyramid.scales[scale]
         self.target = self.clips[scale]  # 1 3 N H W
         if isinstance(net, LinearDynamics):
-            net.fit(self.coarse_clip)
+            fit_coarse(self.pyramid, self.coarse_clip)
             return
         assert isinstance(net, ScaleGenerator)
         train, model = self.config.train, self.config.model
@@ -198,6 +198,9 @@ class Training:
             net.static.copy_(difference.mean(2)[0])
             difference = difference - net.static[None, :, None].float()
         self.detail_std = difference.square().mean().sqrt().clamp(min=1e-3)
+        if net.activity is not None:
+            power = F.avg_pool2d(difference.square().mean((1, 2)), 5, 1, 2, count_include_pad=False)[0]
+            net.activity.copy_((power.sqrt() / self.detail_std).clamp(max=4))
         net.noise_std.copy_(train.noise_weight * self.detail_std)
 
     def _reconstruction_below(self, scale: int) -> Tensor:
@@ -388,6 +391,7 @@ class Training:
         if place.anchored:
             rows, columns = grown.inside()
             z = z * ((grown.rows == rows)[:, None] & (grown.columns == columns))
+        z = self.G.scale_noise(z, grown)
         fake = self._generate(base, z, grown)
         return fake, None if self.scale == 0 else base[:, :, m:-m, m:-m, m:-m]
 
@@ -503,6 +507,23 @@ class Training:
         self._resumed = state.get("current") if self.step else None
 
 
+def fit_coarse(pyramid: PyramidGenerator, clip: Tensor) -> None:
+    """Fits the closed-form coarsest scale to the clip of its size, `(1, 3, N, h, w)` in [-1, 1]: in plain
+    colours, whose copula is the simpler one.
+
+    Raises:
+        VideoError: if no pixel of the clip ever changes.
+    """
+    model, transport = pyramid.scales[0], pyramid.transport
+    assert isinstance(model, LinearDynamics)
+    model.fit(resize(clip, model.size))
+    if transport is not None:
+        count, length = SAMPLES
+        draw = Draw(seeds=range(POOL_SEED, POOL_SEED + count))
+        samples = LinearSource(model, draw, 0).take(length + 2 * transport.margin)
+        transport.fit(clip.to(samples.device), samples, pyramid.color_matrix)
+
+
 def check_length(config: Config, num_frames: int) -> None:
     """
     Raises:
@@ -510,6 +531,7 @@ def check_length(config: Config, num_frames: int) -> None:
     """
     forced = config.train.teacher_forced and config.pyramid.num_scales > 1
     needed = config.pyramid.num_frames + (2 * config.model.margin if forced else 0)
+    needed = max(needed, DEPTH) if config.model.patch_transport else needed
     if num_frames < needed:
         raise VideoError(
             f"the video has {num_frames} frames and the {config.preset} preset needs {needed}: "
@@ -543,7 +565,7 @@ def check_size(config: Config, sizes: list[Size]) -> None:
 def copy_matching(known: dict[str, Tensor], target: nn.Module) -> None:
     """Copies the parameters of equal name and shape: the warm start of SinGAN."""
     own = target.state_dict()
-    skipped = ("static", "position", "noise_std")
+    skipped = ("static", "activity", "position", "noise_std")
     for name, value in own.items():
         if name not in skipped and name in known and known[name].shape == value.shape:
             own[name] = known[name]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from dtsgan import video
 from dtsgan.config import ModelConfig, PyramidConfig
-from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.model import DTSGAN
 from dtsgan.networks import PyramidGenerator, ScaleGenerator
 from dtsgan.pyramid import build_pyramid, scale_sizes
+from dtsgan.trainer import fit_coarse
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
@@ -29,7 +29,8 @@ TINY = {
     "update_stride": 3,
 }  # fmt: skip
 ADVERSARIAL = {
-    **TINY, "coarse": "adversarial", "norm": "batch", "output": "tanh", "adversary": ("wgan-gp",),
+    **TINY, "coarse": "adversarial", "patch_transport": False, "norm": "batch", "output": "tanh",
+    "adversary": ("wgan-gp",),
     "rec_weight": (10.0,), "swd_weight": (0.0,), "teacher_forced": False, "whiten": False, "on_detail": False,
     "forced_fakes": 0.0, "position_maps": False, "static_layer": False,
 }  # fmt: skip
@@ -38,6 +39,7 @@ LINEAR = {
     "rec_weight": (1.0,), "swd_weight": (1.0,),
     "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
     "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 12, "update": "random",
+    "patch_transport": True,
 }  # fmt: skip
 KINDS = {"adversarial": (ADVERSARIAL, "free"), "linear": (LINEAR, "anchored")}  # settings, layout
 
@@ -74,16 +76,14 @@ def anchored_pyramid(clip) -> PyramidGenerator:
     """A scene: linear model fitted to the clip, still detail and maps above it, whitened colours."""
     config = ModelConfig(
         coarse="linear", layout="anchored", features=(8,), norm="none", output="linear", whiten=True,
-        position_maps=True, static_layer=True, num_components=10,
+        position_maps=True, static_layer=True, num_components=10, patch_transport=True,
     )  # fmt: skip
     sizes = scale_sizes(LADDER, *clip.shape[3:])
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
         pyramid = PyramidGenerator(config, sizes, clip.shape[2])
         pyramid.fit_colors(clip)
-        coarse = pyramid.scales[0]
-        assert isinstance(coarse, LinearDynamics)
-        coarse.fit(build_pyramid(clip, sizes)[0])
+        fit_coarse(pyramid, build_pyramid(clip, sizes)[0])
         for net in pyramid.scales[1:]:
             assert isinstance(net, ScaleGenerator)
             assert net.position is not None and net.static is not None

@@ -14,7 +14,7 @@ PACKAGE = Path(dtsgan.__file__).parent
 ROOMS = [
     {"config", "errors"},
     {"video", "pyramid", "noise"},
-    {"networks", "linear_dynamics", "losses"},
+    {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "metrics", "baselines"},
     {"trainer", "checkpoint", "rundir", "estimate"},
     {"model", "diffusers_pipeline"},

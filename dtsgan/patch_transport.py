@@ -1,0 +1,247 @@
+"""Real patches in place of what a linear model drew: semi-discrete optimal transport, coarse to fine.
+
+A linear system knows how a scene moves, and draws it as a Gaussian would: without edges, drops or folds. Here
+each space-time patch of its video is replaced by one that the source showed at that place, and the patches,
+which overlap, are averaged. The nearest patch would not do: to something noisy the nearest is always a smooth
+one, and contrast and motion would be lost. So the patches are assigned by optimal transport (Galerne,
+Leclaire & Rabin 2018, "A texture synthesis model based on semi-discrete optimal transport in patch space"):
+each real patch carries a potential, and these are such that over a long draw every patch of a place is used
+equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
+Haim et al. 2022): large structures first, then their detail.
+
+A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
+So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dtsgan.pyramid import Size, resize, upsample, upsampling
+
+PATCH = 7  # pixels, each way
+DEPTH = 3  # frames
+STRIDE = 2  # pixels between neighbouring patches
+SMALLEST, FACTOR = 20, 1.7  # the ladder: shorter side of its first rung, and about how much one is larger
+MAX_FRAMES = 112  # frames of the source that are kept: a model of 150 pixels stays under 3 MB
+RUN = 28  # of a longer source, runs of so many frames are kept, spread over it
+NUM_FEATURES = 32  # principal components of a patch in which patches are compared
+LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
+POTENTIAL_UNIT = 64
+GRID = 2.0**12  # colours are rounded to its inverse between rungs
+SAMPLES = (16, 24)  # draws and frames each, on which the potentials are found
+ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
+ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
+SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
+
+
+def ladder(size: Size) -> list[Size]:
+    """Sizes of the rungs, coarse to fine; the last is `size` itself."""
+    short = min(size)
+    rungs = max(0, round(math.log(max(1.0, short / SMALLEST)) / math.log(FACTOR)))
+    sides = [SMALLEST * (short / SMALLEST) ** (k / rungs) for k in range(rungs)]
+    return [(round(size[0] * side / short), round(size[1] * side / short)) for side in sides] + [size]
+
+
+def kept_frames(num_frames: int) -> list[int]:
+    """The frames of a source of `num_frames` that are remembered: all, or runs spread over it."""
+    if num_frames <= MAX_FRAMES:
+        return list(range(num_frames))
+    runs = MAX_FRAMES // RUN
+    starts = [round(k * (num_frames - RUN) / (runs - 1)) for k in range(runs)]
+    return sorted({start + k for start in starts for k in range(RUN)})
+
+
+class PatchTransport(nn.Module):
+    """The ladder. Holds buffers only: the kept frames, and for each rung a basis and the potentials."""
+
+    clip: Tensor  # 3 K h w, uint8
+
+    def __init__(self, size: Size, num_frames: int) -> None:
+        super().__init__()
+        self.sizes = ladder(size)
+        kept = kept_frames(num_frames)
+        # a patch is DEPTH frames: its middle frame needs both neighbours
+        self.centres = [i for i in range(1, len(kept) - 1) if kept[i + 1] - kept[i - 1] == 2]
+        self.kept = kept
+        self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
+        self.rungs = nn.ModuleList(Rung(s, len(self.centres)) for s in self.sizes)
+        self._ready: torch.device | None = None  # where the rungs are prepared
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_ready", None))
+
+    @property
+    def margin(self) -> int:
+        """Frames of the linear video that are needed before and after each frame."""
+        return (DEPTH - 1) * len(self.rungs)
+
+    def fit(self, clip: Tensor, samples: Tensor, color_matrix: Tensor) -> None:
+        """Finds the potentials.
+
+        Args:
+            clip: the source at the finest rung, `(1, 3, N, h, w)` in [-1, 1].
+            samples: what the linear model draws at the coarsest rung, `(B, 3, T, h', w')` with T more than
+                twice `margin`.
+            color_matrix: 3 x 3, to colours in which differences are to be judged.
+        """
+        self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
+        video = on_grid(samples)
+        for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
+            if k:
+                video = enlarge(video, rung.size)
+            rung.find_basis(coarse, self.centres, color_matrix.double())
+            rung.prepare(values, coarse, self.centres)
+            rung.find_potentials(video)
+            video = on_grid(rung.vote(rung.choose(video)))
+        self._ready = self.clip.device
+
+    def prepared(self) -> list["Rung"]:
+        """The rungs, ready to choose."""
+        rungs = self._rungs()
+        if self._ready != self.clip.device:
+            for rung, (values, coarse) in zip(rungs, self._pairs(), strict=True):
+                rung.prepare(values, coarse, self.centres)
+            self._ready = self.clip.device
+        return rungs
+
+    def _rungs(self) -> list["Rung"]:
+        return [rung for rung in self.rungs if isinstance(rung, Rung)]
+
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """For each rung the real clip, and what a draw of the rung below is to be compared with."""
+        clip = self.clip[None].float() / 127.5 - 1
+        clips = [resize(clip, size) for size in self.sizes]
+        return [
+            (real[0], enlarge(clips[k - 1], self.sizes[k])[0] if k else real[0])
+            for k, real in enumerate(clips)
+        ]
+
+
+class Rung(nn.Module):
+    """One size of the ladder. Shapes: P places, n patches each, d features, p = 3 PATCH^2 values a frame."""
+
+    basis: Tensor  # DEPTH p, d
+    potentials: Tensor  # P n, in units of POTENTIAL_UNIT
+
+    def __init__(self, size: Size, num_patches: int) -> None:
+        super().__init__()
+        self.size = size
+        self.grid = [(side - 1) // STRIDE + 1 for side in size]
+        places = self.grid[0] * self.grid[1]
+        values = DEPTH * 3 * PATCH**2
+        self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
+        self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
+
+    def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
+        """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
+        flat = self._unfold(clip)  # K P p
+        patches = torch.cat([flat[[c + k for c in centres]] for k in (-1, 0, 1)], 2).double()  # n P DEPTHp
+        patches = (patches - patches.mean(0)).flatten(0, 1)
+        # the same as patches of changed colours: kron(I, matrix, I) on the values of a patch
+        colors = torch.kron(
+            torch.eye(DEPTH).double(), torch.kron(color_matrix.cpu(), torch.eye(PATCH**2).double())
+        ).to(patches)
+        covariance = colors @ (patches.T @ patches) @ colors.T
+        _, vectors = torch.linalg.eigh(covariance)
+        axes = vectors[:, -NUM_FEATURES:].flip(1)
+        self.basis.copy_(colors.T @ axes)
+
+    def prepare(self, values: Tensor, coarse: Tensor, centres: list[int]) -> None:
+        """Cuts the real clip `(3, K, h, w)` into patches, and `coarse` into what a draw is compared with."""
+        self.patches = ((self._unfold(values) + 1) * 127.5).round().clamp_(0, 255).to(torch.uint8)  # K P p
+        self.centres = torch.tensor(centres, device=values.device)
+        basis = self.basis.double().unflatten(0, (DEPTH, -1))
+        keys = torch.stack([
+            sum(self._unfold(coarse[:, c + k, None]).double()[0] @ basis[k + 1] for k in (-1, 0, 1))
+            for c in centres
+        ])  # n P d  # fmt: skip
+        self.mean = keys.mean(0)  # P d
+        keys = keys - self.mean
+        self.gain = LIMIT / keys.abs().amax((0, 2)).clamp(min=1e-3)[:, None]
+        self.keys = (keys * self.gain).round().float().permute(1, 2, 0).contiguous()  # P d n
+        self.lengths = self.keys.square().sum(1)[:, None]  # P 1 n
+        offsets = torch.arange(PATCH, device=values.device, dtype=torch.float64) - PATCH // 2
+        window = torch.exp(-(offsets**2) / (2 * SPATIAL_SIGMA**2))
+        self.window = (window[:, None] * window).flatten().repeat(3)
+        ones = self.window[None, :, None].expand(1, -1, self.grid[0] * self.grid[1])
+        self.total = self._fold(ones)
+
+    def find_potentials(self, video: Tensor) -> None:
+        """Solves the transport between the patches of `video` and the real ones of the same place, by
+        Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019)."""
+        queries = self._features(video).flatten(1, 2)  # P M d
+        for low in range(0, len(queries), 32):
+            block = slice(low, low + 32)
+            cost = self.lengths[block] - 2 * queries[block] @ self.keys[block]  # P M n
+            unit = self.lengths[block].mean(2, keepdim=True).clamp(min=1)
+            cost = cost / unit
+            price = torch.zeros_like(cost[:, :1])  # of a real patch, P 1 n
+            balance = math.log(cost.shape[1] / cost.shape[2])  # so many queries share a patch
+            for entropy in ENTROPIES:
+                for _ in range(ITERATIONS):
+                    gain = (price - cost).div_(entropy).logsumexp(2, keepdim=True).mul_(-entropy)  # P M 1
+                    price = (
+                        (gain - cost).div_(entropy).logsumexp(1, keepdim=True).sub_(balance).mul_(-entropy)
+                    )
+            price = (price - price.mean(2, keepdim=True)) * unit / POTENTIAL_UNIT
+            self.potentials[block] = price[:, 0].round().clamp(-32768, 32767).to(torch.int16)
+
+    def choose(self, video: Tensor, new: float = 1.0) -> Tensor:
+        """The patch for each place: `(B, 3, T + 2, h, w)` to indices `(B, T, P)`; `new` weights the
+        potentials."""
+        batch, length = video.shape[0], video.shape[2] - DEPTH + 1
+        prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
+        chosen = []
+        for t in range(0, length, 8):
+            queries = self._features(video[:, :, t : t + 8 + DEPTH - 1]).flatten(1, 2)  # P BT d
+            chosen.append((prices - 2 * queries @ self.keys).argmin(2).T.unflatten(0, (batch, -1)))
+        return torch.cat(chosen, 1)
+
+    def vote(self, chosen: Tensor) -> Tensor:
+        """The average of overlapping patches: indices `(B, T + 2, P)` to `(B, 3, T, h, w)`, float64."""
+        batch, length = chosen.shape[0], chosen.shape[1] - DEPTH + 1
+        places = torch.arange(chosen.shape[2], device=chosen.device)
+        weights = [math.exp(-(k**2) / (2 * TEMPORAL_SIGMA**2)) for k in (-1, 0, 1)]
+        total = torch.zeros((), dtype=torch.float64, device=chosen.device)
+        for k, weight in zip((-1, 0, 1), weights, strict=True):
+            middle = self.centres[chosen[:, 1 - k : 1 - k + length]]
+            total = total + weight * self.patches[middle + k, places].double()  # B T P p
+        total = total * (self.window / sum(weights))
+        video = self._fold(total.flatten(0, 1).transpose(1, 2)) / self.total  # BT 3 h w
+        return video.unflatten(0, (batch, length)).transpose(1, 2) / 127.5 - 1
+
+    def _features(self, video: Tensor) -> Tensor:
+        """Whole numbers `(P, B, T, d)` of the patches of `(B, 3, T + 2, h, w)`."""
+        batch, length = video.shape[0], video.shape[2] - DEPTH + 1
+        flat = self._unfold(video.transpose(0, 1).flatten(1, 2)).double()  # B(T+2) P p
+        basis = self.basis.double().unflatten(0, (DEPTH, -1))
+        parts = [(flat @ part).unflatten(0, (batch, -1))[:, k : k + length] for k, part in enumerate(basis)]
+        features = (parts[0] + parts[1] + parts[2] - self.mean) * self.gain  # B T P d
+        return features.round().clamp(-LIMIT, LIMIT).float().permute(2, 0, 1, 3)
+
+    def _unfold(self, clip: Tensor) -> Tensor:
+        """`(3, K, h, w)` to `(K, P, p)`; beyond the border its pixels are repeated."""
+        r = PATCH // 2
+        padded = F.pad(clip.transpose(0, 1), (r, r, r, r), mode="replicate")
+        return F.unfold(padded, PATCH, stride=STRIDE).transpose(1, 2)
+
+    def _fold(self, values: Tensor) -> Tensor:
+        """Sums `(K, p, P)` into frames `(K, 3, h, w)`."""
+        r = PATCH // 2
+        padded = F.fold(values, (self.size[0] + 2 * r, self.size[1] + 2 * r), PATCH, stride=STRIDE)
+        return padded[..., r:-r, r:-r]
+
+
+def on_grid(video: Tensor) -> Tensor:
+    """Rounded so that the round-off of different ways to the same colours is gone."""
+    return (video.double() * GRID).round() / GRID
+
+
+def enlarge(video: Tensor, size: Size) -> Tensor:
+    """`(B, C, T, h, w)` to another size, borders repeated."""
+    rows, columns = (
+        upsampling(torch.arange(fine, device=video.device), coarse, fine, clamp=True)
+        for fine, coarse in zip(size, video.shape[-2:], strict=True)
+    )
+    return upsample(video, rows, columns)

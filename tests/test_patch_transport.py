@@ -1,0 +1,171 @@
+"""Real patches in place of drawn ones: each used as often as another, chosen alike however it is drawn."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_clip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from dtsgan.config import ModelConfig
+from dtsgan.errors import ConfigError
+from dtsgan.networks import PyramidGenerator
+from dtsgan.patch_transport import (
+    DEPTH,
+    LIMIT,
+    MAX_FRAMES,
+    NUM_FEATURES,
+    POTENTIAL_UNIT,
+    RUN,
+    PatchTransport,
+    kept_frames,
+    ladder,
+    on_grid,
+)
+from dtsgan.pyramid import resize
+from dtsgan.sampler import Draw, LinearSource, Stream
+from dtsgan.trainer import fit_coarse
+from dtsgan.video import read_clip
+
+CLIP = make_clip(60, 40, 48)
+
+
+def fitted(clip: Tensor, components: int) -> PyramidGenerator:
+    """The closed-form scale alone."""
+    config = ModelConfig(
+        coarse="linear", layout="anchored", num_components=components, patch_transport=True, whiten=True
+    )
+    pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
+    pyramid.fit_colors(clip)
+    fit_coarse(pyramid, clip)
+    return pyramid.eval()
+
+
+@pytest.fixture(scope="module")
+def scene() -> PyramidGenerator:
+    """Waves, with two rungs."""
+    return fitted(CLIP, 12)
+
+
+@pytest.fixture(scope="module")
+def flag() -> tuple[PyramidGenerator, Tensor]:
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=20)
+    return fitted(clip, 60), clip
+
+
+def draw(pyramid: PyramidGenerator, count: int, **settings) -> Tensor:
+    return Stream(pyramid, Draw(**settings)).take(count)
+
+
+@given(st.tuples(st.integers(4, 400), st.integers(4, 400)))
+def test_the_ladder_grows_from_small_to_the_size_itself(size):
+    sizes = ladder(size)
+    assert sizes[-1] == size
+    assert all(a[0] <= b[0] and a[1] <= b[1] and a != b for a, b in pairwise(sizes))
+    assert len(sizes) == 1 or min(sizes[0]) == 20
+
+
+@given(st.integers(1, 3000))
+def test_all_frames_of_a_short_source_are_kept_and_runs_of_a_long_one(count):
+    kept = kept_frames(count)
+    assert kept == sorted(set(kept)) and kept[0] == 0 and kept[-1] == count - 1
+    assert len(kept) == count if count <= MAX_FRAMES else len(kept) <= MAX_FRAMES
+    transport = PatchTransport((4, 4), count)
+    for i in transport.centres:  # a patch's frames follow each other in the source
+        assert kept[i] - kept[i - 1] == kept[i + 1] - kept[i] == 1
+    assert len(transport.centres) >= min(count, RUN) - 2
+
+
+def test_sums_of_features_are_exact_in_float32(scene):
+    largest = 3 * NUM_FEATURES * LIMIT**2 + 32768 * POTENTIAL_UNIT
+    assert largest < 2**24
+    for rung in scene.transport.prepared():
+        assert rung.keys.abs().max() <= LIMIT
+        assert (rung.keys == rung.keys.round()).all()
+
+
+def test_whatever_way_it_is_drawn_every_bit_is_the_same(scene):
+    whole = draw(scene, 20, seeds=[3])
+    stream = Stream(scene, Draw(seeds=[3]))
+    assert torch.equal(torch.cat([stream.take(n) for n in (1, 7, 2, 1, 9)], 2), whole)
+    assert torch.equal(draw(scene, 8, seeds=[3], start_frame=12), whole[:, :, 12:])
+    assert torch.equal(draw(scene, 20, seeds=[1, 3])[1:], whole)
+
+
+def test_a_loop_repeats_exactly(scene):
+    video = draw(scene, 30, seeds=[0], period=15)
+    assert torch.equal(video[:, :, :15], video[:, :, 15:])
+    assert (video[:, :, 1:] - video[:, :, :-1]).abs().mean((0, 1, 3, 4)).min() > 0
+
+
+def test_contrast_and_motion_stay_where_nearest_patches_lose_them(flag):
+    pyramid, clip = flag
+    rung = pyramid.transport.prepared()[0]
+    drawn = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(8)), 0).take(40))
+
+    def contrast_and_motion(x):
+        return torch.stack([x.std((0, 2)).mean(), (x[:, :, 1:] - x[:, :, :-1]).abs().mean()])
+
+    nearest, transported = (contrast_and_motion(rung.vote(rung.choose(drawn, new))) for new in (0.0, 1.0))
+    real = contrast_and_motion(clip)
+    assert (transported > 0.7 * real).all() and (transported < 1.3 * real).all()
+    assert (nearest < 0.9 * transported).all()
+
+
+def test_strong_patches_are_used_as_often_as_smooth_ones(flag):
+    """The transport has the real patches' distribution; the nearest patch is too often a smooth one."""
+    pyramid, _ = flag
+    video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(100, 116)), 0).take(40))
+    rung = pyramid.transport.prepared()[0]
+    energy = rung.lengths[:, 0] / rung.gain**2  # P n: how much a patch differs from its place's mean
+    used = {}
+    for new in (0.0, 1.0):
+        chosen = rung.choose(video, new).flatten(0, 1).T  # P M
+        used[new] = float(energy.gather(1, chosen).mean() / energy.mean())
+    assert used[1.0] == pytest.approx(1, abs=0.2)
+    assert used[0.0] < used[1.0] - 0.1
+
+
+def test_every_colour_lies_within_what_the_place_showed(scene):
+    video = draw(scene, 40, seeds=range(2))
+    # an average of overlapping patches of the same place
+    low, high = CLIP.amin(2, keepdim=True), CLIP.amax(2, keepdim=True)
+    assert (video >= low - 0.02).all() and (video <= high + 0.02).all()
+
+
+def test_without_diversity_it_plays_its_source(scene):
+    video = draw(scene, 50, diversity=0, start_frame=2)
+    error = (video - CLIP[:, :, 2:52]).square().mean()
+    assert error < 0.1 * CLIP.var()
+
+
+def test_what_is_stored_draws_the_same(scene):
+    copy = PyramidGenerator(scene.config, scene.sizes, scene.num_frames)
+    draw(copy.eval(), 1)  # prepared before it is loaded: what was prepared is forgotten
+    copy.load_state_dict(scene.state_dict())
+    assert torch.equal(draw(copy.eval(), 6, seeds=[5]), draw(scene, 6, seeds=[5]))
+
+
+def test_a_long_source_costs_no_more_to_store():
+    short, long = (PatchTransport((40, 48), n) for n in (MAX_FRAMES, 5 * MAX_FRAMES))
+    size = lambda module: sum(b.numel() * b.element_size() for b in module.buffers())  # noqa: E731
+    assert size(long) <= size(short)
+
+
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(8, 30), width=st.integers(8, 30), frames=st.integers(DEPTH, 12))
+def test_any_small_scene_can_be_fitted_and_drawn(height, width, frames):
+    clip = resize(CLIP[:, :, :frames], (height, width))
+    config = ModelConfig(coarse="linear", layout="anchored", num_components=4, patch_transport=True)
+    pyramid = PyramidGenerator(config, [(height, width)], frames)
+    fit_coarse(pyramid, clip)
+    video = draw(pyramid.eval(), 3)
+    assert video.shape == (1, 3, 3, height, width) and video.isfinite().all()
+
+
+def test_only_the_linear_model_can_have_it():
+    with pytest.raises(ConfigError, match="coarse=linear"):
+        ModelConfig(coarse="adversarial", patch_transport=True)
