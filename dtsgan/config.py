@@ -108,6 +108,7 @@ class TrainConfig:
     lr_g: float = 5e-4
     lr_d: float = 5e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    grad_clip: float = 0.0  # longest gradient of a generator that is followed as it is; 0: any
     decay_at: float = 0.8  # part of the steps after which the rates fall to a tenth
     noise_weight: float = 0.1  # sigma_n = noise_weight x RMSE(upsampled reconstruction, target)
     teacher_forced: bool = (
@@ -125,7 +126,14 @@ class TrainConfig:
         _bounds(self, steps=(0, 10**7), batch_size=(1, 1024), crop=(0, 4096), gp_weight=(0, 1e6))
         _bounds(self, adversarial_weight=(0, 1e6), rec_weight=(0, 1e6), swd_weight=(0, 1e6))
         _bounds(self, d_features=(0, 1024), d_steps=(1, 100), g_steps=(1, 100), lr_g=(0, 10), lr_d=(0, 10))
-        _bounds(self, betas=(0, 0.9999999), decay_at=(0, 1), noise_weight=(0, 100), pool_frames=(0, 10**6))
+        _bounds(
+            self,
+            betas=(0, 0.9999999),
+            decay_at=(0, 1),
+            grad_clip=(0, 1e9),
+            noise_weight=(0, 100),
+            pool_frames=(0, 10**6),
+        )
         _bounds(self, update_every=(1, 10**7), update_stride=(1, 10**6), seed=(0, 2**62), threads=(0, 1024))
 
 
@@ -265,6 +273,7 @@ _FAST = Config(
         g_steps=1,
         lr_g=2e-3,
         lr_d=4e-4,
+        grad_clip=1.0,
         betas=(0.5, 0.99),
         teacher_forced=True,
         pool_frames=400,
@@ -292,6 +301,7 @@ _FAST_FREE = dataclasses.replace(
         "rec_weight": (0.1, 5.0),
         "lr_g": 1e-3,
         "lr_d": 2e-3,
+        "grad_clip": 0.0,
         "batch_size": 2,
     })
 )  # fmt: skip

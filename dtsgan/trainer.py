@@ -321,6 +321,8 @@ class Training:
                 loss = loss + rec_weight * rec
             self.optim_g.zero_grad(set_to_none=True)
             loss.backward()
+            if train.grad_clip:  # one crop in a hundred would undo the work of many
+                nn.utils.clip_grad_norm_(self.G.parameters(), train.grad_clip)
             self.optim_g.step()
             if self.D is not None:
                 self.D.requires_grad_(True)

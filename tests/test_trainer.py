@@ -286,3 +286,15 @@ def test_the_coarse_scale_of_the_linear_kind_takes_no_step():
     assert (first.scale, first.step, first.losses) == (0, 0, {})
     assert isinstance(training.pyramid.scales[0], LinearDynamics)
     assert LINEAR["steps"][0] > 0  # though the recipe has a number for it
+
+
+def test_no_gradient_is_followed_further_than_the_clip():
+    training = make_training("linear", steps=(0, 3, 0), adversary=("none",), grad_clip=1e-3)
+    for progress in training:
+        if progress.scale == 1 and progress.step == 2:
+            length = torch.stack(
+                [p.grad.norm() for p in training.G.parameters() if p.grad is not None]
+            ).norm()
+            assert 0 < length <= 1.001e-3
+            return
+    raise AssertionError("no step was seen")
