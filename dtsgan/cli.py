@@ -21,7 +21,9 @@ from dtsgan.errors import ConfigError, DTSGANError, RunError, VideoError
 # cores, threads that spin at every barrier make a training step ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-MODEL_HELP = "a model folder, a run's folder or the name of a bundled texture (dtsgan list)"
+MODEL_HELP = (
+    "a model folder, a run's folder, the name of a bundled texture (dtsgan list) or user/name on the Hub"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sample(commands)
     _add_evaluate(commands)
     _add_list(commands)
+    _add_push(commands)
+    _add_pull(commands)
+    _add_push_space(commands)
     return parser
 
 
@@ -299,18 +304,32 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _add_list(commands: Any) -> None:
     p = _command(
-        commands, "list", list_command, "textures at hand: bundled, and runs under a folder", "dtsgan list"
-    )
+        commands, "list", list_command,
+        "textures at hand: bundled, pulled, and runs under a folder; or those on the Hub",
+        "dtsgan list\ndtsgan list --hub --search river\ndtsgan list --hub --author USER --tag free",
+    )  # fmt: skip
     p.add_argument(
         "folder", metavar="FOLDER", nargs="?", type=Path, default=Path("runs"), help="default: runs/"
     )
+    p.add_argument("--hub", action="store_true", help="textures on the Hugging Face Hub instead")
+    p.add_argument("--search", metavar="WORDS", help="with --hub: words in the name")
+    p.add_argument("--author", metavar="USER", help="with --hub: by this user or organisation")
+    p.add_argument("--tag", metavar="TAG", help="with --hub: with this tag, e.g. free or anchored")
+    p.add_argument("--limit", metavar="N", type=int, default=30, help="with --hub: at most (default: 30)")
 
 
 def list_command(arguments: argparse.Namespace) -> dict[str, Any]:
     from dtsgan.model import BUNDLED, bundled_models
     from dtsgan.rundir import RunDir, read_json
 
+    if arguments.hub:
+        return _list_hub(arguments)
+    if arguments.search or arguments.author or arguments.tag:
+        arguments.parser.error("--search, --author and --tag look on the Hub: add --hub")
+    from dtsgan import hub
+
     bundled = [{"name": name, "folder": str(BUNDLED / name)} for name in bundled_models()]
+    pulled = [{"id": texture.id} for texture in hub.cached()]
     runs: list[dict[str, Any]] = []
     for status in sorted(arguments.folder.glob("*/status.json")):
         run = RunDir(status.parent)
@@ -322,23 +341,124 @@ def list_command(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.json:
         for item in bundled:
             print(f"{item['name']:24} bundled")
+        for item in pulled:
+            print(f"{item['id']:24} pulled from the Hub")
         for item in runs:
             print(
                 f"{item['run']:24} {item['state']}{'' if item['has_model'] else ', nothing to draw from yet'}"
             )
-        if not bundled and not runs:
+        if not bundled and not pulled and not runs:
             print(f"nothing yet: dtsgan train VIDEO --out {arguments.folder}/NAME makes the first")
-    return {"bundled": bundled, "runs": runs}
+    return {"bundled": bundled, "pulled": pulled, "runs": runs}
+
+
+def _list_hub(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from dtsgan import hub
+
+    found = hub.search(
+        arguments.search or "", author=arguments.author, tag=arguments.tag, limit=arguments.limit
+    )
+    if not arguments.json:
+        for texture in found:
+            facts = f"{texture.downloads} downloads, {texture.likes} likes"
+            print(f"{texture.id:32} {texture.updated:10}  {facts}{'  private' if texture.private else ''}")
+        if not found:
+            print("the Hub has no such texture")
+    return {"hub": [asdict(texture) for texture in found]}
+
+
+# -- the Hub ---
+
+# A token on a command line ends up in the shell's history and in the list of processes.
+TOKEN_HELP = "The token is the one of `hf auth login`, or HF_TOKEN; it is no option, as others could read it."
+
+
+def _add_push(commands: Any) -> None:
+    p = _command(
+        commands, "push", push_command, "put a texture on the Hugging Face Hub, with its card and previews",
+        "dtsgan push runs/river USER/river --licence cc0-1.0\ndtsgan push runs/river USER/river --private",
+        TOKEN_HELP,
+    )  # fmt: skip
+    p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    p.add_argument("repo", metavar="REPO", help="user/name; made if there is none, else brought up to date")
+    p.add_argument("--private", action="store_true", help="for your eyes only")
+    p.add_argument("--licence", metavar="NAME", help="as the Hub names licences, e.g. cc0-1.0 or cc-by-4.0")
+
+
+def push_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan import hub
+
+    url = hub.push(
+        arguments.model,
+        arguments.repo,
+        private=arguments.private,
+        licence=arguments.licence,
+        on_progress=lambda fraction, what: _say(what) if fraction < 1 else None,
+    )
+    if not arguments.json:
+        print(url)
+    return {"repo": arguments.repo, "url": url}
+
+
+def _add_pull(commands: Any) -> None:
+    p = _command(
+        commands, "pull", pull_command, "bring a texture from the Hub to this machine",
+        "dtsgan pull USER/river && dtsgan sample USER/river --out new.mp4\n"
+        "dtsgan pull USER/river --out textures/river --revision v1",
+        TOKEN_HELP,
+    )  # fmt: skip
+    p.add_argument("repo", metavar="REPO", help="user/name")
+    p.add_argument("--revision", metavar="NAME", help="a branch, tag or commit (default: the newest)")
+    p.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="a model folder of its own (default: the Hub's cache)"
+    )
+
+
+def pull_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan import hub
+
+    folder = hub.pull(arguments.repo, revision=arguments.revision, folder=arguments.out)
+    if not arguments.json:
+        print(folder)
+    _say(f"draw from it with: dtsgan sample {arguments.out or arguments.repo} --out new.mp4")
+    return {"repo": arguments.repo, "folder": str(folder)}
+
+
+def _add_push_space(commands: Any) -> None:
+    p = _command(
+        commands, "push-space", push_space_command, "put the whole demo on the Hub, as a Space of yours",
+        "dtsgan push-space USER/textures",
+        TOKEN_HELP,
+    )  # fmt: skip
+    p.add_argument("repo", metavar="REPO", help="user/name; made if there is none, else brought up to date")
+    p.add_argument("--private", action="store_true", help="for your eyes only")
+
+
+def push_space_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan import hub
+
+    url = hub.push_space(
+        arguments.repo,
+        private=arguments.private,
+        on_progress=lambda fraction, what: _say(what) if fraction < 1 else None,
+    )
+    if not arguments.json:
+        print(url)
+    return {"repo": arguments.repo, "url": url}
 
 
 # -- shared ---
 
 
-def _command(commands: Any, name: str, run: Any, summary: str, examples: str) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, run: Any, summary: str, examples: str, note: str = ""
+) -> argparse.ArgumentParser:
     p = commands.add_parser(
         name,
         help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
+        description=summary[0].upper() + summary[1:] + "." + (f"\n{note}" if note else ""),
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -25,6 +25,10 @@ class RunError(DTSGANError):
     """A run's folder that cannot be started, resumed or overwritten."""
 
 
+class HubError(DTSGANError):
+    """The Hugging Face Hub, or the way to it, did not do what was asked. Never carries a token."""
+
+
 class TrainingDivergedError(DTSGANError):
     """Training that produced NaN or whose discriminator collapsed; going on would waste time."""
 

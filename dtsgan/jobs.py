@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dtsgan import __version__
+from dtsgan.card import draw_previews, write_card
 from dtsgan.checkpoint import load_state, save_state
 from dtsgan.config import Config, PyramidConfig
 from dtsgan.config import preset as find_preset
@@ -244,7 +245,9 @@ class Run:
         pair = side_by_side(real, sample)
         write_clip(self.folder.preview(scale), pair, self.fps)
         if self.training.is_finished:
-            write_clip(self._final_preview, pair, self.fps)
+            draw_previews(self.folder.model, model, loop_only=True)
+            write_card(self.folder.model, model)
+            write_clip(self._final_preview, pair, self.fps)  # last: it says that nothing is missing
 
     @property
     def _final_preview(self) -> Path:

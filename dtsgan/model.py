@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -10,19 +11,42 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
-from dtsgan.errors import ConfigError, ModelFileError, nearest
+from dtsgan.errors import ConfigError, HubError, ModelFileError, nearest
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
 from dtsgan.networks import PyramidGenerator
 from dtsgan.patch_transport import MAX_FRAMES
 from dtsgan.pyramid import Size
-from dtsgan.rundir import RunDir, write_json
-from dtsgan.sampler import Draw, Stream, tiled_chunks
+from dtsgan.rundir import RunDir, write_json, write_text
+from dtsgan.sampler import Draw, Stream, coarse_to_fine, tiled_chunks
 
-BUNDLED = Path(__file__).resolve().parent.parent / "weights"
+_PACKAGE = Path(__file__).resolve().parent
+# beside the package in a checkout, inside it where a wheel is installed
+BUNDLED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
+WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
+NEEDED = ("config.json", "pyramid/config.json", WEIGHTS)
+COMPANIONS = ("README.md", "preview.mp4", "preview.webp", "scores.json")  # go where the model goes
+MAX_HEADER = 2**20  # bytes of the list of tensors in a file of weights
+# what is read of a model on the Hub and the most bytes that it may have; no program is among it
+LIMITS = {
+    "config.json": 2**20,
+    "pyramid/config.json": 2**20,
+    "training.json": 2**20,
+    "scores.json": 2**20,
+    "README.md": 2**20,
+    "preview.mp4": 2**26,
+    "preview.webp": 2**26,
+    WEIGHTS: 4 * 200_000_000 + 2**20,
+}
+# diffusers reads these: where its two classes are. They import, and do nothing else.
+SHIMS = {
+    "pipeline.py": "from dtsgan.diffusers_pipeline import DTSGANPipeline  # noqa: F401\n",
+    "pyramid/modeling_dtsgan.py": "from dtsgan.diffusers_pipeline import DTSGANPyramid  # noqa: F401\n",
+}
+MODEL_INDEX = {"_class_name": ["pipeline", "DTSGANPipeline"], "pyramid": ["modeling_dtsgan", "DTSGANPyramid"]}
 TILE = 256  # side of the tiles in which large canvases are drawn
 MAX_SIDE = 16384
 MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it is damaged or hostile
@@ -33,6 +57,10 @@ class DTSGAN:
 
     Videos are `(B, 3, T, H, W)`, float32 in [-1, 1]. One seed names one endless video: whatever part of it is
     drawn, in whatever chunks, batch or on whatever device, its frames are the same.
+
+    `from_pretrained`, `save_pretrained` and `push_to_hub` have the names and arguments of huggingface_hub's
+    `ModelHubMixin`, but not its code: the mixin fills missing tensors with random ones, falls back to pickles
+    and reports a missing repository as a TypeError, and all that would have to be undone again.
     """
 
     def __init__(
@@ -41,6 +69,8 @@ class DTSGAN:
         self.pyramid = pyramid.eval()
         self.fps = fps
         self.record = record or {}  # how it was trained; written to training.json
+        self.dtype = torch.float32  # of the convolutions; weights and statistics stay as they are stored
+        self.folder: Path | None = None  # where it was read from
 
     # -- what it is ---
 
@@ -58,8 +88,11 @@ class DTSGAN:
     def device(self) -> torch.device:
         return self.pyramid.color_mean.device
 
-    def to(self, device: torch.device | str) -> "DTSGAN":
-        self.pyramid.to(device)
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "DTSGAN":
+        """Moves it; `dtype` is the precision of its convolutions (the weights are kept in full)."""
+        if device is not None:
+            self.pyramid.to(device)
+        self.dtype = dtype or self.dtype
         return self
 
     # -- drawing ---
@@ -121,8 +154,39 @@ class DTSGAN:
             diversity=diversity,
         )
         if max(canvas) > 2 * TILE and num_frames is not None and not self.pyramid.config.anchored:
-            return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE)
-        return Stream(self.pyramid, draw, canvas).chunks(num_frames)
+            return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE, dtype=self.dtype)
+        return Stream(self.pyramid, draw, canvas, dtype=self.dtype).chunks(num_frames)
+
+    def scale_by_scale(
+        self,
+        num_frames: int = 64,
+        height: int | None = None,
+        width: int | None = None,
+        seed: int = 0,
+        start_frame: int = 0,
+        loop: bool = False,
+        tile: str = "",
+        speed: float = 1.0,
+        diversity: float = 1.0,
+    ) -> Iterator[Tensor]:
+        """The video at each scale, coarse to fine, `(1, 3, num_frames, h, w)`; the last is that of `sample`,
+        bit for bit. Holds a whole scale at a time; a canvas that is drawn by tiles comes at the finest scale
+        alone."""
+        canvas = (height or self._follow(width, 0), width or self._follow(height, 1))
+        settings = (start_frame, loop, tile, speed, diversity)
+        self._check_draw(num_frames, canvas, seed, 1, *settings)
+        if max(canvas) > 2 * TILE and not self.pyramid.config.anchored:
+            yield self.sample(num_frames, height, width, seed, 1, *settings)
+            return
+        draw = Draw(
+            seeds=[seed],
+            start_frame=start_frame,
+            period=num_frames if loop else 0,
+            tile=("y" in tile, "x" in tile),
+            speed=speed,
+            diversity=diversity,
+        )
+        yield from coarse_to_fine(self.pyramid, draw, canvas, num_frames, self.dtype)
 
     def stream(self, seed: int = 0, **settings: Any) -> Iterator[Tensor]:
         """Endless frames `(B, 3, H, W)`, one at a time, in constant memory; settings as of `sample`."""
@@ -172,70 +236,165 @@ class DTSGAN:
     # -- folders ---
 
     @classmethod
-    def from_pretrained(cls, model: str | os.PathLike[str], device: torch.device | str = "cpu") -> "DTSGAN":
-        """Loads a model folder, a run's folder or a bundled texture by its name.
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        device: torch.device | str = "cpu",
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> "DTSGAN":
+        """Loads a model folder, a run's folder, a bundled texture by its name or one from the Hub by its id.
 
         Strict and safe: reads JSON and safetensors only, and every tensor must be there, of the right shape
-        and finite.
+        and finite. Of a repository on the Hub nothing else is even downloaded; what is in the Hub's cache
+        already loads without a network.
+
+        Args:
+            model: a folder or a name, or `"user/name"` on the Hub where there is no such folder.
+            revision: a branch, tag or commit of a repository on the Hub.
+            token: of the Hub; the saved one or HF_TOKEN when not given. Kept nowhere.
+            local_files_only: look in the cache only.
+            cache_dir: the Hub's cache; its default when not given.
 
         Raises:
             ModelFileError: nothing there, or a folder that is damaged, unsafe or from a newer version.
+            HubError: the Hub has no such repository or revision, or it cannot be had.
         """
-        folder = find_model(model)
-        root = _read_config(folder / "config.json")
-        version = root.get("format_version")
-        if version != FORMAT_VERSION:
-            newer = isinstance(version, int) and version > FORMAT_VERSION
-            advice = "update dtsgan" if newer else "it is not a DTSGAN model folder"
-            raise ModelFileError(
-                f"{folder} has format version {version!r}; this dtsgan reads {FORMAT_VERSION}: {advice}"
-            )
-        try:
-            config = ModelConfig(**parse_settings(ModelConfig, root["model"]))
-            sizes = _read_sizes(root["sizes"])
-            num_frames = _whole(root, "num_frames", 1, 10**6)
-            fps = float(root["fps"])
-            if not 0 < fps <= 1000:
-                raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
-            if estimated_parameters(config, sizes, num_frames) > MAX_PARAMETERS:
-                raise ConfigError("its sizes are absurd")
-        except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ModelFileError(f"{folder / 'config.json'} is damaged: {error}") from error
-        with torch.device("meta"):
-            pyramid = PyramidGenerator(config, sizes, num_frames)
-        pyramid.load_state_dict(_read_tensors(folder, pyramid), strict=True, assign=True)
+        folder = resolve_model(
+            model, revision=revision, token=token, local_files_only=local_files_only, cache_dir=cache_dir
+        )
+        pyramid, fps = read_pyramid(folder / "config.json", folder / WEIGHTS)
         record = _read_config(folder / "training.json") if (folder / "training.json").exists() else {}
-        return cls(pyramid.to(device), fps, record)
+        loaded = cls(pyramid.to(device), fps, record)
+        loaded.folder = folder
+        return loaded
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Writes a model folder, a file at a time, each whole or not at all."""
+        """Writes a model folder, a file at a time, each whole or not at all.
+
+        With the weights go the model card, which is written anew unless someone has changed it by hand, and
+        what lay beside the model where it was read from: previews and scores.
+        """
+        from dtsgan.card import write_card
+
         folder = Path(folder)
-        pyramid = self.pyramid
         try:
-            (folder / "pyramid").mkdir(parents=True, exist_ok=True)
-            tensors = {name: t.detach().cpu().contiguous() for name, t in pyramid.state_dict().items()}
-            weights = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
-            partial = weights.with_name(weights.name + ".partial")
-            save_file(tensors, partial, metadata={"format": "pt", "format_version": str(FORMAT_VERSION)})
-            os.replace(partial, weights)
-            config = {
-                "format_version": FORMAT_VERSION,
-                "sizes": [list(size) for size in pyramid.sizes],
-                "num_frames": pyramid.num_frames,
-                "fps": self.fps,
-                "model": asdict(pyramid.config),
-            }
-            write_json(folder / "pyramid" / "config.json", {"_class_name": "DTSGANPyramid", **config})
+            config = write_pyramid(folder / "pyramid", self.pyramid, self.fps)
             write_json(folder / "training.json", self.record)
+            write_json(folder / "model_index.json", MODEL_INDEX)
+            for name, text in SHIMS.items():
+                write_text(folder / name, text)
+            if self.folder is not None and self.folder.resolve() != folder.resolve():
+                for name in COMPANIONS:
+                    if (self.folder / name).is_file():
+                        _copy(self.folder / name, folder / name)
+            write_card(folder, self)
             write_json(
                 folder / "config.json", {"library_name": "dtsgan", **config}
             )  # last: it makes a folder a model
         except OSError as error:
             raise ModelFileError(f"cannot write the model to {folder}: {error.strerror or error}") from error
 
+    def push_to_hub(
+        self,
+        repo: str,
+        private: bool = False,
+        token: str | None = None,
+        *,
+        licence: str | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
+    ) -> str:
+        """Puts the model, its card, previews and training record on the Hub and returns their address.
+
+        Previews are drawn if there are none yet (some seconds). One commit holds all; a push that broke off
+        can be repeated.
+
+        Args:
+            repo: `"user/name"`, made if there is none.
+            private: make it private; refused if it is public already.
+            token: one that may write; the saved one or HF_TOKEN when not given. Kept nowhere.
+            licence: as the Hub names licences, e.g. `"cc0-1.0"`; what the record says when not given.
+            on_progress: told how much is done, 0 to 1, and what is being done.
+
+        Raises:
+            HubError: the Hub does not take it; the sentence says why.
+        """
+        from tempfile import TemporaryDirectory
+
+        from dtsgan import transfer
+        from dtsgan.card import draw_previews, write_card
+
+        transfer.check_repo_id(repo)
+        with TemporaryDirectory(prefix="dtsgan-push-") as scratch:
+            staged = Path(scratch)
+            record = {**self.record, **({"licence": licence} if licence else {})}
+            model = DTSGAN(self.pyramid, self.fps, record)
+            model.folder = self.folder
+            model.save_pretrained(staged)
+            if on_progress:
+                on_progress(0.0, "drawing previews")
+            draw_previews(staged, model)
+            write_card(staged, model, repo)
+            names = [*LIMITS, *SHIMS, "model_index.json"]
+            files: dict[str, Path | bytes] = {n: staged / n for n in names if (staged / n).is_file()}
+            return transfer.upload(
+                files,
+                repo,
+                private=private,
+                token=token,
+                ours=lambda there: (
+                    NEEDED[2] in there or not there - {".gitattributes", "README.md", "LICENSE"}
+                ),
+                stale=COMPANIONS,
+                message=f"Upload a dynamic texture of {self.size[1]}x{self.size[0]} pixels",
+                on_progress=on_progress,
+            )
+
+
+def resolve_model(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[float, str], None] | None = None,
+) -> Path:
+    """The folder that `model` names: as `find_model`, else the snapshot of a repository on the Hub."""
+    from dtsgan import transfer
+
+    name = os.fspath(model)
+    is_repo = isinstance(model, str) and transfer.is_repo_id(name)
+    if revision is None:
+        try:
+            return find_model(model)
+        except ModelFileError:
+            if not is_repo or Path(name).exists():
+                raise
+    if not is_repo:
+        raise ModelFileError(f'only a repository on the Hub, "user/name", has revisions; got "{name}"')
+    try:
+        return transfer.download(
+            name,
+            LIMITS,
+            NEEDED,
+            revision=revision,
+            token=token,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
+            local_files_only=local_files_only,
+            on_progress=on_progress,
+        )
+    except HubError as error:
+        if revision is not None or not Path(name).parent.is_dir():
+            raise
+        raise HubError(f"there is no folder {name}, and as a name on the Hub: {error}") from None
+
 
 def find_model(model: str | os.PathLike[str]) -> Path:
-    """The folder that `model` names: a model folder, a run's folder or a bundled texture."""
+    """The folder on this machine that `model` names: a model folder, a run's folder or a bundled texture."""
     path = Path(model)
     for candidate in (path, RunDir(path).model, BUNDLED / path):
         if (candidate / "pyramid").is_dir() and (candidate / "config.json").is_file():
@@ -249,6 +408,73 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     raise ModelFileError(
         f'there is no model folder, run or texture "{model}"{nearest(str(model), names)}{known}'
     )
+
+
+def read_pyramid(config: Path, weights: Path) -> tuple[PyramidGenerator, float]:
+    """The networks and the frame rate that a configuration and a file of weights hold: the only way in.
+
+    Raises:
+        ModelFileError: missing, damaged, unsafe, too large, or from a newer version.
+    """
+    root = _read_config(config)
+    _check_link(weights, config.parent)
+    model, sizes, num_frames, fps = parse_config(root, config)
+    with torch.device("meta"):
+        pyramid = PyramidGenerator(model, sizes, num_frames)
+    pyramid.load_state_dict(_read_tensors(weights, pyramid), strict=True, assign=True)
+    return pyramid, fps
+
+
+def parse_config(root: dict[str, Any], where: Path | str) -> tuple[ModelConfig, list[Size], int, float]:
+    """What a model's `config.json` says: its networks, sizes, length and frame rate.
+
+    Raises:
+        ModelFileError: it is damaged, absurd or from a newer version.
+    """
+    version = root.get("format_version")
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        advice = "update dtsgan" if newer else "it is not a DTSGAN model folder"
+        raise ModelFileError(
+            f"{where} has format version {version!r:.40}; this dtsgan reads {FORMAT_VERSION}: {advice}"
+        )
+    try:
+        model = ModelConfig(**parse_settings(ModelConfig, root["model"]))
+        sizes = _read_sizes(root["sizes"])
+        num_frames = _whole(root, "num_frames", 1, 10**6)
+        fps = float(root["fps"])
+        if not 0 < fps <= 1000:
+            raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
+        if estimated_parameters(model, sizes, num_frames) > MAX_PARAMETERS:
+            raise ConfigError("its sizes are absurd")
+    except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(f"{where} is damaged: {error}") from error
+    return model, sizes, num_frames, fps
+
+
+def write_pyramid(folder: Path, pyramid: PyramidGenerator, fps: float) -> dict[str, Any]:
+    """Writes the weights and their `config.json`, in the types that the format has; returns the latter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.device("meta"):
+        stored = PyramidGenerator(pyramid.config, pyramid.sizes, pyramid.num_frames).state_dict()
+    tensors = {
+        name: tensor.detach().to("cpu", stored[name].dtype).contiguous()
+        for name, tensor in pyramid.state_dict().items()
+    }
+    weights = folder / Path(WEIGHTS).name
+    partial = weights.with_name(weights.name + ".partial")
+    # not save_file, whose files their owner alone may read
+    partial.write_bytes(save(tensors, {"format": "pt", "format_version": str(FORMAT_VERSION)}))
+    os.replace(partial, weights)
+    config = {
+        "format_version": FORMAT_VERSION,
+        "sizes": [list(size) for size in pyramid.sizes],
+        "num_frames": pyramid.num_frames,
+        "fps": fps,
+        "model": asdict(pyramid.config),
+    }
+    write_json(folder / "config.json", {"_class_name": "DTSGANPyramid", **config})
+    return config
 
 
 def bundled_models() -> list[str]:
@@ -270,6 +496,7 @@ def estimated_parameters(model: ModelConfig, sizes: list[Size], num_frames: int)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    _check_link(path, path.parent)
     try:
         if path.stat().st_size > 2**20:
             raise ModelFileError(f"{path} is too large for a configuration")
@@ -297,16 +524,41 @@ def _whole(values: dict[str, Any], key: str, low: int, high: int) -> int:
     return value
 
 
-def _read_tensors(folder: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
+def _check_link(path: Path, folder: Path) -> None:
+    """Refuses a file that is a link out of its folder: who unpacks a model does not expect it to reach out.
+
+    The Hub's cache is made of links, from `snapshots/<commit>/` to `blobs/`; those are its own.
+    """
+    home = folder.resolve()
+    snapshots = next((p for p in home.parents if p.name == "snapshots"), None)
+    places = [home] if snapshots is None else [home, snapshots.parent / "blobs"]
+    if not any(path.resolve().is_relative_to(place) for place in places):
+        raise ModelFileError(
+            f"{path} is a link to a place outside of its folder and is refused: copy the file"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+def _read_tensors(path: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
     """The weights, each checked against what the configuration explains before it is read."""
-    path = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
     if not path.is_file():
         others = [
-            p.name for p in path.parent.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+            p.name
+            for p in (path.parent.iterdir() if path.parent.is_dir() else ())
+            if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl")
         ]
         found = f"; {others[0]} can run code when loaded and is refused" if others else ""
         raise ModelFileError(f"{path} is missing{found}")
     expected = pyramid.state_dict()
+    with path.open("rb") as head:
+        length = int.from_bytes(head.read(8), "little")
+    if length > MAX_HEADER:  # or what it lists would be read before anything could be compared
+        raise ModelFileError(f"{path} is damaged: it says that its list of tensors has {length} bytes")
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())

@@ -89,9 +89,14 @@ class RunDir:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes one JSON object, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes to a neighbour and renames, so that a reader never sees half a file."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 

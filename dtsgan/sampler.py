@@ -347,9 +347,65 @@ class Stream:
             done += count
 
 
-def tiled_chunks(
-    pyramid: PyramidGenerator, draw: Draw, canvas: Size, num_frames: int, tile: int, chunk: int = CHUNK
+class Held:
+    """Frames that are drawn already, handed out in the portions in which they were drawn."""
+
+    def __init__(self, chunks: Sequence[Tensor]) -> None:
+        self.chunks = iter(chunks)
+
+    def take(self, count: int) -> Tensor:
+        chunk = next(self.chunks)
+        assert chunk.shape[2] == count
+        return chunk
+
+
+@torch.inference_mode()
+def coarse_to_fine(
+    pyramid: PyramidGenerator, draw: Draw, canvas: Size, num_frames: int, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
+    """The video at each scale, coarse to fine, `(B, 3, num_frames, h, w)` in [-1, 1].
+
+    Every scale is asked for the same portions as when a `Stream` draws all of them at once, so the last video
+    is the stream's, bit for bit.
+    """
+    top = Stream(pyramid, draw, canvas, dtype=dtype).source
+    sources = [top]
+    while isinstance(sources[-1], ScaleSource) and sources[-1].below is not None:
+        sources.append(sources[-1].below)
+    counts = [min(CHUNK, num_frames - begin) for begin in range(0, num_frames, CHUNK)]
+    plans = []  # what each scale is asked for, and how many frames come before the first one wanted
+    early = 0
+    for source in sources:
+        plans.append((counts, early))
+        if isinstance(source, ScaleSource):
+            m = source.net.margin
+            counts, early = [counts[0] + 2 * m, *counts[1:]], early + m
+    chunks: list[Tensor] = []
+    for source, (counts, early) in zip(reversed(sources), reversed(plans), strict=True):
+        if isinstance(source, ScaleSource) and source.below is not None:
+            source.below = Held(chunks)
+        chunks = [source.take(count) for count in counts]
+        clip = torch.cat(chunks, 2)[:, :, early : early + num_frames]
+        net_source = source.source if isinstance(source, Retimed) else source
+        if isinstance(net_source, ScaleSource):
+            clip = _within_canvas(clip, net_source)
+        yield pyramid.unwhiten(clip)
+
+
+def _within_canvas(clip: Tensor, source: ScaleSource) -> Tensor:
+    """Without the margin that the scale above reads beyond the canvas."""
+    m, place = source.net.margin, source.input_place
+    rows, columns = (
+        ((at >= 0) & (at < side))[m : len(at) - m]
+        for at, side in zip((place.rows, place.columns), place.canvas, strict=True)
+    )
+    return clip[..., rows, :][..., columns]
+
+
+def tiled_chunks(
+    pyramid: PyramidGenerator, draw: Draw, canvas: Size, num_frames: int, tile: int, chunk: int = CHUNK,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Tensor]:  # fmt: skip
     """The same frames as a `Stream` of the whole canvas gives, drawn tile by tile: what is held at one time
     is one tile's networks and one chunk of the canvas."""
     for begin in range(0, num_frames, chunk):
@@ -359,7 +415,7 @@ def tiled_chunks(
         for top in range(0, canvas[0], tile):
             for left in range(0, canvas[1], tile):
                 bottom, right = min(top + tile, canvas[0]), min(left + tile, canvas[1])
-                stream = Stream(pyramid, now, canvas, ((top, bottom), (left, right)))
+                stream = Stream(pyramid, now, canvas, ((top, bottom), (left, right)), dtype=dtype)
                 frames[..., top:bottom, left:right] = stream.take(count)
         yield frames
 

@@ -65,7 +65,15 @@ def test_a_saved_model_draws_the_same_video_bit_for_bit(model, tmp_path):
 def test_a_model_folder_holds_the_files_that_the_format_names(model, tmp_path):
     model.save_pretrained(tmp_path / "a" / "model")
     files = {str(p.relative_to(tmp_path / "a/model")) for p in tmp_path.rglob("*") if p.is_file()}
-    assert files == {"config.json", "training.json", "pyramid/config.json", WEIGHTS}
+    for_diffusers = {"model_index.json", "pipeline.py", "pyramid/modeling_dtsgan.py"}
+    assert files == {
+        "config.json",
+        "training.json",
+        "pyramid/config.json",
+        WEIGHTS,
+        "README.md",
+        *for_diffusers,
+    }
     config = json.loads((tmp_path / "a/model/config.json").read_text())
     assert config["format_version"] == 1
     assert config["fps"] == FPS

@@ -17,7 +17,7 @@ ROOMS = [
     {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "metrics", "baselines"},
     {"trainer", "checkpoint", "rundir", "estimate"},
-    {"model", "diffusers_pipeline"},
+    {"model", "transfer", "card", "diffusers_pipeline"},
     {"predict", "edit", "hub"},
     {"compare", "jobs"},
     {"cli", "ui"},
@@ -29,7 +29,8 @@ OWNERS = {  # libraries that only these may import
     "moviepy": {"video"},
     "gradio": {"ui"},
     "diffusers": {"diffusers_pipeline"},
-    "huggingface_hub": {"hub", "model"},
+    "huggingface_hub": {"transfer"},
+    "httpx2": {"transfer"},
     "lpips": {"metrics.perceptual"},
     "torchvision": {"metrics.perceptual"},
 }
