@@ -5,6 +5,7 @@ format. Reading, writing and drawing are those of `DTSGAN`: nothing is read here
 and one seed names one video through either.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import BaseOutput, logging
+from diffusers.utils import BaseOutput
 from diffusers.video_processor import VideoProcessor
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from dtsgan.errors import ConfigError
 from dtsgan.model import DTSGAN, WEIGHTS, parse_config, read_pyramid, resolve_model, write_pyramid
 from dtsgan.networks import PyramidGenerator
 
-logger = logging.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 SEEDS = 2**40  # a seed is smaller than this; that of a generator is taken modulo it
 HUB_OPTIONS = ("revision", "token", "local_files_only", "cache_dir")

@@ -18,6 +18,7 @@ from dtsgan.transfer import OnProgress
 
 __all__ = ["HubTexture", "cached", "model_card", "pull", "push", "push_space", "search"]
 
+ROOT = Path(__file__).resolve().parent.parent  # of the repository, where this is a clone
 TAG = "dtsgan"  # that every texture on the Hub has
 SPACE_FILES = (
     "app.py",
@@ -148,6 +149,7 @@ def search(
     """
     if not 1 <= limit <= 1000:
         raise ConfigError(f"limit must be between 1 and 1000, got {limit}")
+    transfer.check_reachable()
     with transfer.hub_errors(query, None, "searching"):
         found = transfer.client(token).list_models(
             filter=[TAG, *([tag] if tag else [])],
@@ -186,7 +188,7 @@ def push_space(
         HubError: no clone, or the Hub does not take it.
     """
     transfer.check_repo_id(repo)
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     missing = [name for name in SPACE_NEEDS if not (root / name).is_file()]
     if missing:
         raise HubError(f"a Space is made from a clone of the repository; {root} has no {missing[0]}")

@@ -379,7 +379,7 @@ def resolve_model(
     try:
         return transfer.download(
             name,
-            LIMITS,
+            {file: LIMITS[file] for file in (*NEEDED, "training.json")},
             NEEDED,
             revision=revision,
             token=token,
@@ -463,8 +463,8 @@ def write_pyramid(folder: Path, pyramid: PyramidGenerator, fps: float) -> dict[s
     }
     weights = folder / Path(WEIGHTS).name
     partial = weights.with_name(weights.name + ".partial")
-    # not save_file, whose files their owner alone may read
-    partial.write_bytes(save(tensors, {"format": "pt", "format_version": str(FORMAT_VERSION)}))
+    # not save_file, whose files their owner alone may read; one key, as several come in any order
+    partial.write_bytes(save(tensors, {"format": "pt"}))
     os.replace(partial, weights)
     config = {
         "format_version": FORMAT_VERSION,

@@ -84,7 +84,7 @@ def download(
         except LocalEntryNotFoundError:
             if local_files_only:
                 raise
-        _check_listing(repo, token, commit, limits, required)
+        _check_listing(repo, token, commit.resolved, limits, required)
         bars: dict[str, Any] = (
             {} if on_progress is None else {"tqdm_class": _reporting_bar(on_progress, f"downloading {repo}")}
         )
@@ -134,9 +134,11 @@ def upload(
         except GatedRepoError:
             raise
         except RepositoryNotFoundError:
+            info = None
+        there: set[str] = set()
+        if info is None:
             sdk = {"space_sdk": "gradio"} if repo_type == "space" else {}
             api.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True, **sdk)
-            there: set[str] = set()
         else:
             if private and not info.private:
                 raise HubError(
@@ -156,6 +158,19 @@ def upload(
         report(1.0, "done")
         prefix = "" if repo_type == "model" else f"{repo_type}s/"
         return f"{constants.ENDPOINT}/{prefix}{repo}"
+
+
+def check_reachable() -> None:
+    """Fails at once where there is no way to the Hub; the client would try a listing for half a minute.
+
+    Raises:
+        HubError: there is none.
+    """
+    with hub_errors("the Hub", None, "searching"):
+        from huggingface_hub import constants
+        from huggingface_hub.utils import get_session
+
+        get_session().head(constants.ENDPOINT, timeout=10)
 
 
 def cached_repos(name: str, cache_dir: str | Path | None = None) -> list[tuple[str, Path]]:
@@ -218,6 +233,8 @@ def _sentence(error: BaseException, repo: str, revision: str | None, doing: str)
             "a folder on another disk; what has arrived is kept"
         )
     if met(errors.OfflineModeIsEnabled):
+        if doing != "downloading":
+            return "HF_HUB_OFFLINE forbids to ask the Hub: unset it"
         return (
             f'"{repo}" is not in the cache and HF_HUB_OFFLINE forbids to ask for it: unset it, or use what '
             "is here (dtsgan list)"

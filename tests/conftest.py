@@ -4,7 +4,17 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: idle threads sleep
 
+import atexit
 import math
+import shutil
+import tempfile
+
+# read when the Hub's client and diffusers load: no test sees or touches the caches of whoever runs it
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dtsgan-tests-")
+os.environ.pop("HF_HUB_CACHE", None)
+os.environ.pop("HF_MODULES_CACHE", None)
+os.environ.pop("HF_ENDPOINT", None)
+os.environ.pop("HF_HUB_OFFLINE", None)
 
 import pytest
 import torch
@@ -17,6 +27,7 @@ from dtsgan.networks import PyramidGenerator, ScaleGenerator
 from dtsgan.pyramid import build_pyramid, scale_sizes
 from dtsgan.trainer import fit_coarse
 
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 FPS = 10.0
@@ -135,3 +146,32 @@ def free_model(free_pyramid) -> DTSGAN:
 
 def close(got: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(got, expected, rtol=0, atol=tolerance)
+
+
+@pytest.fixture(scope="session")
+def hub_server():
+    from loopback_hub import LoopbackHub
+
+    server = LoopbackHub()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def loopback(hub_server, tmp_path, monkeypatch):
+    """A Hub of our own for the real client, with a cache of its own and a user who is logged in."""
+    from huggingface_hub import constants, hf_api
+    from loopback_hub import TOKEN
+
+    hub_server.reset()
+    template = hub_server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub_server.url)
+    monkeypatch.setattr(hf_api.api, "endpoint", hub_server.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setattr(constants, name, True)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return hub_server
