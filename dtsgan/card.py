@@ -5,6 +5,8 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ from dtsgan.errors import ConfigError
 from dtsgan.rundir import write_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dtsgan.model import DTSGAN
 
 LOOP_FRAMES = 48  # of the picture on the card: two seconds that repeat without a seam
 PREVIEW_SECONDS = 8.0
 SEAL = re.compile(r"\n<!-- written by dtsgan [0-9a-f]{16}; .* -->\n\Z")
-UNTRAINED = {"seed", "threads"}  # settings that have their own option, or none
+UNLISTED = {"seed", "threads", "layout"}  # settings that have an option of their own, or change nothing
 
 
 def model_card(
@@ -33,7 +37,7 @@ def model_card(
 
     Args:
         model: its training record says where it comes from; what is not known is left out.
-        repo: `"user/name"` on the Hub, for the lines that one copies.
+        repo: what to load it by, `"user/name"` on the Hub or the name of a bundled texture.
         scores: `{"scores": {name: value}, "floors": {floor: {name: value}}}`; left out when not given.
         previews: whether `preview.webp` and `preview.mp4` lie beside it.
     """
@@ -69,17 +73,27 @@ def write_card(folder: Path, model: "DTSGAN", repo: str | None = None) -> None:
     write_text(path, f"{text}\n<!-- written by dtsgan {_digest(text)}; {note} -->\n")
 
 
-def draw_previews(folder: Path, model: "DTSGAN", *, loop_only: bool = False) -> None:
-    """Draws what is missing of `preview.webp`, a loop, and `preview.mp4`: the source as the model knows it
-    beside new video."""
+def draw_previews(
+    folder: Path, model: "DTSGAN", *, source: "Tensor | None" = None, loop_only: bool = False
+) -> None:
+    """Draws what is missing of `preview.webp`, a loop, and `preview.mp4`, the source beside new video.
+
+    Args:
+        source: the real clip, `(1, 3, T, H, W)`; where there is none, as the model remembers it.
+        loop_only: leave `preview.mp4` to the caller.
+    """
+    from dtsgan.pyramid import resize
     from dtsgan.video import side_by_side, write_clip
 
     if not (folder / "preview.webp").exists():
         write_clip(folder / "preview.webp", model.sample(LOOP_FRAMES, loop=True), min(model.fps, 50.0))
     if not loop_only and not (folder / "preview.mp4").exists():
         count = max(2, round(PREVIEW_SECONDS * model.fps))
-        own = model.sample(count, diversity=0)
-        write_clip(folder / "preview.mp4", side_by_side(own, model.sample(count)), model.fps)
+        if source is None:
+            real = model.sample(count, diversity=0)
+        else:
+            real = resize(source[:, :, :count], model.size)
+        write_clip(folder / "preview.mp4", side_by_side(real, model.sample(real.shape[2])), model.fps)
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:
@@ -99,20 +113,18 @@ def training_command(record: Mapping[str, Any]) -> str | None:
         command = ["dtsgan", "train", str(record["video"]), "--out", "runs/again", "--preset", config.preset]
         usual = find_preset(config.preset, layout)
         if config.pyramid.max_size != usual.pyramid.max_size:
-            command += ["--size", str(config.pyramid.max_size)]
-            usual = Config(
-                preset=usual.preset,
-                pyramid=usual.pyramid.resized(config.pyramid.max_size),
-                model=usual.model,
-                train=usual.train,
-            )
+            with suppress(
+                ConfigError
+            ):  # a size that the preset's ladder cannot have is a setting among others
+                usual = replace(usual, pyramid=usual.pyramid.resized(config.pyramid.max_size))
+                command += ["--size", str(config.pyramid.max_size)]
         command += ["--layout", layout, "--seed", str(config.train.seed)]
         for key in ("start", "end", "budget"):
             if isinstance(record.get(key), int | float):
                 command += [f"--{key}", f"{record[key]:g}"]
         for part in ("pyramid", "model", "train"):
             for key, value in config.to_dict()[part].items():
-                if value != usual.to_dict()[part][key] and key not in {*UNTRAINED, "max_size", "layout"}:
+                if value != usual.to_dict()[part][key] and key not in UNLISTED:
                     shown = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
                     command += ["--set", f"{key}={shown}"]
     except (KeyError, TypeError, ValueError, ConfigError):
@@ -138,7 +150,7 @@ def _front_matter(model: "DTSGAN") -> str:
 
 
 def _name(model: "DTSGAN", repo: str | None) -> str:
-    stem = repo.partition("/")[2] if repo else Path(str(model.record.get("video") or "")).stem
+    stem = repo.rpartition("/")[2] if repo else Path(str(model.record.get("video") or "")).stem
     return _plain(stem) or "A dynamic texture"
 
 
@@ -158,6 +170,18 @@ def _introduction(model: "DTSGAN") -> str:
 
 def _use(model: "DTSGAN", where: str, name: str) -> str:
     file = f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.mp4"
+    if "/" in where:
+        loading = f"""from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("{where}", trust_remote_code=True)"""
+        caution = """ `trust_remote_code=True` runs the two files `pipeline.py` and
+`pyramid/modeling_dtsgan.py` of this repository, of one import each; look at them before you do.
+`DTSGANPipeline.from_pretrained` of `dtsgan.diffusers_pipeline` needs neither them nor the flag."""
+    else:
+        loading = f"""from dtsgan.diffusers_pipeline import DTSGANPipeline
+
+pipe = DTSGANPipeline.from_pretrained("{where}")"""
+        caution = ""
     return f"""## Use it
 
 With the Python package `dtsgan`, from the command line:
@@ -181,15 +205,11 @@ With diffusers:
 
 ```python
 import torch
-from diffusers import DiffusionPipeline
-
-pipe = DiffusionPipeline.from_pretrained("{where}", trust_remote_code=True)
+{loading}
 frames = pipe(num_frames=128, generator=torch.Generator().manual_seed(7)).frames[0]  # PIL images
 ```
 
-One seed names one video: all three draw the same. `trust_remote_code=True` runs the two files `pipeline.py`
-and `pyramid/modeling_dtsgan.py` of this repository, of one import each; look at them before you do.
-`DTSGANPipeline.from_pretrained` of `dtsgan.diffusers_pipeline` needs neither them nor the flag."""
+One seed names one video: all three draw the same.{caution}"""
 
 
 def _facts(model: "DTSGAN") -> str:

@@ -98,6 +98,15 @@ def test_a_finished_run_holds_all_that_its_folder_promises(finished, kind):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
+def test_the_model_of_a_finished_run_has_its_card_and_previews(finished, kind):
+    folder = finished[kind].folder.model
+    card = (folder / "README.md").read_text()
+    assert "waves.mkv" in card and "preview.webp" in card and "dtsgan train waves.mkv" in card
+    assert read_clip(folder / "preview.webp")[0].shape[3:] == (24, 32)
+    assert read_clip(folder / "preview.mp4")[0].shape[4] == 2 * 32 + 4
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_the_model_folder_of_a_run_is_the_model_of_the_run(finished, kind):
     run = finished[kind]
     loaded = DTSGAN.from_pretrained(run.folder.model)
