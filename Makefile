@@ -53,6 +53,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/sampling.py $(ARGS)
 	$(BIN)/python benchmarks/training.py $(ARGS)
 	$(BIN)/python benchmarks/scaling.py $(ARGS)
+	$(BIN)/python benchmarks/loading.py $(ARGS)
 
 examples: $(INSTALLED)
 	$(BIN)/python examples/render.py $(ARGS)
