@@ -84,6 +84,7 @@ def main() -> None:
     for name in bundled_models():
         size = sum(path.stat().st_size for path in (BUNDLED / name).rglob("*") if path.is_file())
         figures.append(Figure(f"bundled texture {name}, whole folder", "MB", [size / MB]))
+    arguments.model = arguments.model and Path(arguments.model).name
     keep("loading", figures, before, arguments)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
 from dtsgan.errors import ConfigError, HubError, ModelFileError, nearest
+from dtsgan.estimate import has_fast_bfloat16
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
 from dtsgan.networks import PyramidGenerator
 from dtsgan.patch_transport import MAX_FRAMES
@@ -154,8 +155,8 @@ class DTSGAN:
             diversity=diversity,
         )
         if max(canvas) > 2 * TILE and num_frames is not None and not self.pyramid.config.anchored:
-            return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE, dtype=self.dtype)
-        return Stream(self.pyramid, draw, canvas, dtype=self.dtype).chunks(num_frames)
+            return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE, dtype=self._precision())
+        return Stream(self.pyramid, draw, canvas, dtype=self._precision()).chunks(num_frames)
 
     def scale_by_scale(
         self,
@@ -186,7 +187,7 @@ class DTSGAN:
             speed=speed,
             diversity=diversity,
         )
-        yield from coarse_to_fine(self.pyramid, draw, canvas, num_frames, self.dtype)
+        yield from coarse_to_fine(self.pyramid, draw, canvas, num_frames, self._precision())
 
     def stream(self, seed: int = 0, **settings: Any) -> Iterator[Tensor]:
         """Endless frames `(B, 3, H, W)`, one at a time, in constant memory; settings as of `sample`."""
@@ -196,6 +197,13 @@ class DTSGAN:
     def reconstruct(self) -> Tensor:
         """The training video as the model remembers it (Eq. 4), `(1, 3, N, H, W)`."""
         return self.sample(self.pyramid.num_frames, diversity=0)
+
+    def _precision(self) -> torch.dtype:
+        """`dtype` where the device can compute in it: processors draw in float32 what they cannot halve."""
+        if self.device.type != "cpu" or self.dtype == torch.float32:
+            return self.dtype
+        halves = self.dtype == torch.bfloat16 and has_fast_bfloat16(self.device)
+        return torch.bfloat16 if halves else torch.float32
 
     def _follow(self, other: int | None, axis: int) -> int:
         """The side that keeps the trained aspect when only the other one is given."""

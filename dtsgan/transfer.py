@@ -181,7 +181,7 @@ def cached_repos(name: str, cache_dir: str | Path | None = None) -> list[tuple[s
     found = []
     for folder in sorted(root.glob("models--*--*")):
         snapshots = sorted(folder.glob(f"snapshots/*/{name}"), key=lambda path: path.lstat().st_mtime)
-        if snapshots:
+        if snapshots and snapshots[-1].is_file():
             found.append((folder.name.removeprefix("models--").replace("--", "/"), snapshots[-1]))
     return found
 

@@ -1,15 +1,19 @@
 """Textures on the Hub, as someone meets them: push, pull, search, hostile repositories, a whole Space."""
 
 import json
+import os
 import pickle
+import shutil
 import struct
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import FPS
+from conftest import FPS, KINDS
 from loopback_hub import TOKEN
 from safetensors.torch import load_file, save
 
@@ -244,7 +248,7 @@ def test_code_in_a_repository_is_neither_fetched_nor_run(loopback, files, tmp_pa
     trap = tmp_path / "ran"
     evil = f"open({str(trap)!r}, 'w')\n".encode()
     code = {"pipeline.py": evil, "pyramid/modeling_dtsgan.py": evil, "__init__.py": evil, "setup.py": evil}
-    loopback.add("mallory/waves", {**files, **code, "../../../climbed": b"out", "/tmp/absolute": b"out"})
+    loopback.add("mallory/waves", {**files, **code, "../../../climbed": b"out", "/absolute": b"out"})
     folder = hub.pull("mallory/waves", folder=tmp_path / "waves")
     DTSGAN.from_pretrained("mallory/waves").sample(2)
     assert not trap.exists() and not list(tmp_path.rglob("climbed"))
@@ -440,3 +444,58 @@ def test_the_weights_of_a_snapshot_are_those_that_were_saved(pushed, saved):
     got, expected = load_file(hub.pull("alice/waves") / WEIGHTS), load_file(saved / WEIGHTS)
     assert got.keys() == expected.keys()
     assert all(torch.equal(got[name], expected[name]) for name in expected)
+
+
+# -- as a new user would ---
+
+
+@pytest.mark.slow
+def test_train_push_delete_pull_elsewhere_and_draw_the_same_video_in_every_way(loopback, tmp_path):
+    def run(home: str, *command: str) -> str:
+        """A command in a process of its own; each home has its own cache."""
+        environment = {
+            **os.environ, "HF_ENDPOINT": loopback.url, "HF_HOME": str(tmp_path / home), "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1",
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert TOKEN not in done.stdout + done.stderr
+        return done.stdout
+
+    dtsgan = ("-m", "dtsgan.cli")
+    settings, layout = KINDS["linear"]
+    options = ["--preset", "paper", "--size", "24", "--layout", layout, "--device", "cpu", "--end", "1.6"]
+    for key, value in settings.items():
+        options += ["--set", f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
+    run("alice", *dtsgan, "train", str(ROOT / "examples/ocean.mp4"), "--out", "runs/ocean", *options)
+    run("alice", *dtsgan, "sample", "runs/ocean", "--num-frames", "9", "--seed", "7", "--out", "before.mkv")
+    trained = load_file(tmp_path / "runs/ocean/model" / WEIGHTS)
+    run("alice", *dtsgan, "push", "runs/ocean", "alice/ocean", "--licence", "cc0-1.0")
+    shutil.rmtree(tmp_path / "runs")
+
+    pulled = Path(json.loads(run("bob", *dtsgan, "pull", "alice/ocean", "--json"))["folder"])
+    got = load_file(pulled / WEIGHTS)
+    assert got.keys() == trained.keys() and all(torch.equal(got[name], trained[name]) for name in got)
+    run("bob", *dtsgan, "sample", "alice/ocean", "--num-frames", "9", "--seed", "7", "--out", "after.mkv")
+    expected = read_clip(tmp_path / "before.mkv")[0]
+    assert torch.equal(read_clip(tmp_path / "after.mkv")[0], expected)
+
+    code = """
+import torch, sys
+from dtsgan.video import write_clip
+way = sys.argv[1]
+if way == "light":
+    from dtsgan import DTSGAN
+    clip = DTSGAN.from_pretrained("alice/ocean").sample(9, seed=7)
+else:
+    from diffusers import DiffusionPipeline
+    pipe = DiffusionPipeline.from_pretrained("alice/ocean", trust_remote_code=True)
+    frames = pipe(num_frames=9, generator=torch.Generator().manual_seed(7), output_type="pt").frames
+    clip = frames.transpose(1, 2) * 2 - 1
+write_clip(way + ".mkv", clip, 25)
+"""
+    for way in ("light", "diffusers"):
+        run("carol", "-c", code, way)
+        assert torch.equal(read_clip(tmp_path / f"{way}.mkv")[0], expected), way
