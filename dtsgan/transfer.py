@@ -5,7 +5,9 @@ size, and all of them or none.
 """
 
 import errno
+import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,10 +86,10 @@ def download(
         except LocalEntryNotFoundError:
             if local_files_only:
                 raise
-        _check_listing(repo, token, commit.resolved, limits, required)
-        bars: dict[str, Any] = (
-            {} if on_progress is None else {"tqdm_class": _reporting_bar(on_progress, f"downloading {repo}")}
-        )
+        total = _check_listing(repo, token, commit.resolved, limits, required)
+        bars: dict[str, Any] = {}
+        if on_progress is not None:
+            bars["tqdm_class"] = _reporting_bar(on_progress, f"downloading {repo}", total)
         return Path(snapshot_download(**wanted, **bars))
 
 
@@ -221,12 +223,10 @@ def _sentence(error: BaseException, repo: str, revision: str | None, doing: str)
     from huggingface_hub import constants, errors
 
     chain = list(_chain(error))
-    first = {type(e): e for e in reversed(chain)}
 
     def met(*kinds: type[BaseException]) -> Any:
         return next((e for e in chain if isinstance(e, kinds)), None)
 
-    full = met(OSError)
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
         return (
             f'there is no space left for "{repo}" in {constants.HF_HUB_CACHE}: free some, or set HF_HOME to '
@@ -239,16 +239,61 @@ def _sentence(error: BaseException, repo: str, revision: str | None, doing: str)
             f'"{repo}" is not in the cache and HF_HUB_OFFLINE forbids to ask for it: unset it, or use what '
             "is here (dtsgan list)"
         )
-    if met(errors.GatedRepoError):
+    answer = met(errors.HfHubHTTPError)
+    if answer is not None:
+        return _answered(answer, repo, revision, doing)
+    if met(errors.IncompleteSnapshotError):
+        return (
+            f'"{repo}" is only in part in the cache, as a download broke off, and the Hub '
+            f"({constants.ENDPOINT}) cannot be asked for the rest: pull it again with a network"
+        )
+    no_way = met(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
+    broken = met(httpx2.TransportError)
+    not_here = met(errors.LocalEntryNotFoundError, errors.RevisionResolutionError)
+    if no_way or (not_here and broken):
+        return (
+            f"the Hub ({constants.ENDPOINT}) cannot be reached"
+            + (f' and "{repo}" is not in the cache' if doing == "downloading" else "")
+            + ": check the network; bundled textures and those pulled before work without it"
+        )
+    if not_here:
+        return f'"{repo}" is not in the cache ({constants.HF_HUB_CACHE}): pull it once with a network'
+    if met(json.JSONDecodeError, errors.FileMetadataError):
+        return (
+            f"what answers at {constants.ENDPOINT} is not the Hub: the network may have a page to log in to, "
+            "or HF_ENDPOINT may be wrong"
+        )
+    if met(errors.HFValidationError):
+        return f'"{repo}" or the revision "{revision}" is no name that the Hub could have'
+    if met(errors.LocalTokenNotFoundError):
+        return f"there is no token: {LOG_IN}"
+    system = met(OSError)
+    short = system is not None and system.errno is None and "onsistency" in str(system)  # of sizes
+    if broken or short:
+        kept = (
+            "what has arrived is kept and need not be sent again" if doing == "uploading" else "do it again"
+        )
+        return f'the connection to the Hub broke off while {doing} "{repo}": {kept}'
+    if isinstance(system, PermissionError):
+        return f"cannot write to {system.filename or constants.HF_HUB_CACHE}: set HF_HOME to your own folder"
+    if system is not None and system.errno is not None:
+        return f'{system.strerror} ({system.filename}) while {doing} "{repo}": nothing is lost, do it again'
+    return None
+
+
+def _answered(answer: Any, repo: str, revision: str | None, doing: str) -> str:
+    """What the Hub meant by an error of its own."""
+    from huggingface_hub import constants, errors
+
+    code = answer.response.status_code
+    if isinstance(answer, errors.GatedRepoError):
         return f'"{repo}" is gated: ask for access at {constants.ENDPOINT}/{repo}, then {LOG_IN}'
-    if met(errors.RevisionNotFoundError):
+    if isinstance(answer, errors.RevisionNotFoundError):
         return f'"{repo}" has no revision "{revision}": give one of its branches, tags or commits'
-    status = met(errors.HfHubHTTPError)
-    code = status.response.status_code if status is not None else 0
-    if met(errors.RepositoryNotFoundError) or (code == 404 and not met(errors.EntryNotFoundError)):
-        return f'the Hub has no repository "{repo}", or it is private: check the name, or {LOG_IN}'
-    if met(errors.RemoteEntryNotFoundError):
+    if isinstance(answer, errors.RemoteEntryNotFoundError):
         return f'a file of "{repo}" is missing on the Hub: it is being changed just now; try again'
+    if isinstance(answer, errors.RepositoryNotFoundError) or code == 404:
+        return f'the Hub has no repository "{repo}", or it is private: check the name, or {LOG_IN}'
     if code == 401:
         return f"the Hub does not accept the token: {LOG_IN}"
     if code == 403:
@@ -262,37 +307,7 @@ def _sentence(error: BaseException, repo: str, revision: str | None, doing: str)
         return f'"{repo}" was changed by someone else at the same time: do it again'
     if code >= 500:
         return f'the Hub answered with error {code} while {doing} "{repo}": nothing is lost, try again later'
-    if code:
-        return f"the Hub refused it ({code}): {status.server_message or 'it gives no reason'}"
-    broken = met(httpx2.TransportError)
-    no_way = met(httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
-    if met(errors.IncompleteSnapshotError):
-        return (
-            f'"{repo}" is only in part in the cache, as a download broke off, and the Hub '
-            f"({constants.ENDPOINT}) cannot be asked for the rest: pull it again with a network"
-        )
-    if no_way or (met(errors.LocalEntryNotFoundError, errors.RevisionResolutionError)):
-        if broken or no_way:
-            return (
-                f"the Hub ({constants.ENDPOINT}) cannot be reached"
-                + (f' and "{repo}" is not in the cache' if doing == "downloading" else "")
-                + ": check the network; bundled textures and those pulled before work without it"
-            )
-        return f'"{repo}" is not in the cache ({constants.HF_HUB_CACHE}): pull it once with a network'
-    if met(errors.HFValidationError):
-        return f'"{repo}" or the revision "{revision}" is no name that the Hub could have'
-    if met(errors.LocalTokenNotFoundError):
-        return f"there is no token: {LOG_IN}"
-    if broken or (isinstance(full, OSError) and full.errno is None and "onsistency" in str(full)):
-        kept = (
-            "what has arrived is kept and need not be sent again" if doing == "uploading" else "do it again"
-        )
-        return f'the connection to the Hub broke off while {doing} "{repo}": {kept}'
-    if isinstance(full, PermissionError):
-        return f"cannot write to {full.filename or constants.HF_HUB_CACHE}: set HF_HOME to a folder of yours"
-    if isinstance(full, OSError) and full.errno is not None and OSError in first:
-        return f"{full.strerror} ({full.filename}) while {doing} {repo}"
-    return None
+    return f"the Hub refused it ({code}): {answer.server_message or 'it gives no reason'}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -304,8 +319,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _check_listing(
     repo: str, token: str | None, commit: str, limits: Mapping[str, int], required: Sequence[str]
-) -> None:
-    """Refuses a repository by its listing, before anything large is downloaded."""
+) -> int:
+    """Refuses a repository by its listing, before any download; returns how many bytes are wanted."""
     sizes = {
         entry.path: entry.size
         for entry in client(token).get_paths_info(repo, list(limits), revision=commit)
@@ -320,11 +335,14 @@ def _check_listing(
                 f'"{repo}" is not a DTSGAN texture: its {name} has {size / 2**20:,.0f} MB, and none needs '
                 f"more than {limits[name] / 2**20:,.0f}"
             )
+    return sum(sizes.values())
 
 
-def _reporting_bar(on_progress: OnProgress, what: str) -> type:
-    """A progress bar that draws nothing and tells `on_progress`."""
+def _reporting_bar(on_progress: OnProgress, what: str, total: int) -> type:
+    """A progress bar that draws nothing and tells `on_progress`, from the threads of several files."""
     from tqdm.auto import tqdm
+
+    lock = threading.Lock()
 
     class Bar(tqdm):
         def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -334,8 +352,9 @@ def _reporting_bar(on_progress: OnProgress, what: str) -> type:
             self.done = 0.0
 
         def update(self, n: float | None = 1) -> None:
-            self.done += n or 0
-            if self.counts_bytes and self.total:
-                on_progress(min(1.0, self.done / self.total), what)
+            if self.counts_bytes:
+                with lock:
+                    self.done += n or 0
+                    on_progress(min(1.0, self.done / max(1, total)), what)
 
     return Bar

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 
 KINDS = ("models", "datasets", "spaces")
 LARGE = (".safetensors", ".mp4", ".webp", ".gif", ".bin")  # these travel by LFS
@@ -87,7 +87,8 @@ class LoopbackHub:
         return repo
 
     def fail(self, method: str, part: str, how: int | str, times: int = 1) -> None:
-        """The next `times` requests whose path holds `part` end so: a status, or "cut" in the middle."""
+        """The next `times` requests whose path holds `part` end so: a status, "page" (a page of the
+        network's own), or "cut" in the middle."""
         self.faults += [(method, part, how)] * times
 
     # -- what it answers ---
@@ -104,6 +105,8 @@ class LoopbackHub:
                 for fault in hub.faults:
                     if fault[0] == request.method and fault[1] in request.url.path:
                         hub.faults.remove(fault)
+                        if fault[2] == "page":
+                            return HTMLResponse("<html>Welcome to our hotel. Log in here.</html>")
                         if fault[2] != "cut":
                             # some servers repeat what they were sent
                             echo = request.headers.get("authorization", "")

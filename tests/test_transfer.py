@@ -183,6 +183,11 @@ def test_too_many_requests_are_said(stored):
     assert "too many requests" in refusal(download)
 
 
+def test_a_networks_login_page_is_told_apart_from_the_hub(stored):
+    stored.fail("GET", "/api/models/", "page", times=20)
+    assert "is not the Hub" in refusal(download)
+
+
 def test_a_full_disk_is_said(stored, monkeypatch):
     def full(*arguments, **settings):
         raise OSError(errno.ENOSPC, "No space left on device")
