@@ -188,23 +188,16 @@ def push_space(
         HubError: no clone, or the Hub does not take it.
     """
     transfer.check_repo_id(repo)
-    root = ROOT
-    missing = [name for name in SPACE_NEEDS if not (root / name).is_file()]
+    missing = [name for name in SPACE_NEEDS if not (ROOT / name).is_file()]
     if missing:
-        raise HubError(f"a Space is made from a clone of the repository; {root} has no {missing[0]}")
-    files: dict[str, Path | bytes] = {}
-    for pattern in SPACE_FILES:
-        for path in sorted(root.glob(pattern)):
-            name = path.relative_to(root)
-            hidden = any(part == "__pycache__" or part.startswith(".") for part in name.parts)
-            if (
-                path.is_file()
-                and not path.is_symlink()
-                and not hidden
-                and path.suffix not in (".pyc", ".partial")
-            ):
-                files[name.as_posix()] = path
-    files["README.md"] = space_readme((root / "README.md").read_text(encoding="utf-8")).encode()
+        raise HubError(f"a Space is made from a clone of the repository; {ROOT} has no {missing[0]}")
+    files: dict[str, Path | bytes] = {
+        path.relative_to(ROOT).as_posix(): path
+        for pattern in SPACE_FILES
+        for path in sorted(ROOT.glob(pattern))
+        if _belongs(path)
+    }
+    files["README.md"] = space_readme((ROOT / "README.md").read_text(encoding="utf-8")).encode()
     return transfer.upload(
         files,
         repo,
@@ -227,6 +220,13 @@ def space_readme(text: str) -> str:
     except PackageNotFoundError:
         return text
     return re.sub(r"(?m)^sdk_version:.*$", f"sdk_version: {installed}", text, count=1)
+
+
+def _belongs(path: Path) -> bool:
+    """Whether a file is part of the demo: nothing hidden, half-written or left by Python."""
+    parts = path.relative_to(ROOT).parts
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return path.is_file() and not path.is_symlink() and not hidden and path.suffix != ".partial"
 
 
 def _texture(info: Any) -> HubTexture:

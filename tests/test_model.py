@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import dtsgan
 from dtsgan.errors import ConfigError, ModelFileError
 from dtsgan.model import DTSGAN
+from dtsgan.pyramid import resize
 
 WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
 
@@ -355,3 +357,38 @@ def test_a_huge_canvas_is_drawn_by_tiles_and_equals_the_whole(free_model, monkey
     whole = free_model.sample(3, 40, 50, tile="x")
     monkeypatch.setattr("dtsgan.model.TILE", 18)
     torch.testing.assert_close(free_model.sample(3, 40, 50, tile="x"), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"loop": True}, {"speed": 0.4}, {"start_frame": 50}, {"diversity": 0.5}]
+)
+def test_drawn_scale_by_scale_the_last_is_the_sample_bit_for_bit(model, fields):
+    clips = list(model.scale_by_scale(11, seed=3, **fields))
+    assert [clip.shape[3:] for clip in clips] == [(9, 12), (13, 17), (20, 27)]
+    assert torch.equal(clips[-1], model.sample(11, seed=3, **fields))
+    for coarse, fine in pairwise(clips):  # each is the one above it, seen from further away
+        shrunk = resize(fine, coarse.shape[3:])
+        assert torch.corrcoef(torch.stack([shrunk.flatten(), coarse.flatten()]))[0, 1] > 0.8
+
+
+def test_a_value_out_of_its_range_is_named_scale_by_scale_too(free_model):
+    with pytest.raises(ConfigError, match="num_frames"):
+        next(free_model.scale_by_scale(0))
+
+
+def test_a_link_out_of_the_folder_is_refused(folder, tmp_path):
+    (folder / WEIGHTS).rename(tmp_path / "elsewhere")
+    (folder / WEIGHTS).symlink_to(tmp_path / "elsewhere")
+    assert "link to a place outside" in refusal(folder)
+
+
+def test_a_header_that_says_it_is_huge_is_refused_unread(folder):
+    (folder / WEIGHTS).write_bytes((2**20 + 1).to_bytes(8, "little") + b" " * (2**20 + 1))
+    assert "list of tensors has 1048577 bytes" in refusal(folder)
+
+
+def test_saving_the_same_model_again_writes_the_same_bytes(model, tmp_path):
+    for name in ("a", "b"):
+        model.save_pretrained(tmp_path / name)
+    assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
+    assert (tmp_path / "a" / WEIGHTS).stat().st_mode & 0o044  # others may read it
