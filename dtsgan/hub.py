@@ -106,6 +106,8 @@ def pull(
         repo, LIMITS, NEEDED, revision=revision, token=token, on_progress=on_progress
     )
     DTSGAN.from_pretrained(snapshot)  # refuses what is damaged before it is called pulled
+    if on_progress is not None:
+        on_progress(1.0, f"{repo} is here")
     if target is None:
         return snapshot
     try:

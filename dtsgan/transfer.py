@@ -254,7 +254,7 @@ def _sentence(error: BaseException, repo: str, revision: str | None, doing: str)
         return (
             f"the Hub ({constants.ENDPOINT}) cannot be reached"
             + (f' and "{repo}" is not in the cache' if doing == "downloading" else "")
-            + ": check the network; bundled textures and those pulled before work without it"
+            + ": check the network; bundled textures and those pulled before work without it (dtsgan list)"
         )
     if not_here:
         return f'"{repo}" is not in the cache ({constants.HF_HUB_CACHE}): pull it once with a network'
