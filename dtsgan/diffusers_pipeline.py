@@ -18,7 +18,7 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from diffusers.video_processor import VideoProcessor
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtsgan.errors import ConfigError
 from dtsgan.model import DTSGAN, WEIGHTS, parse_config, read_pyramid, resolve_model, write_pyramid
@@ -69,7 +69,8 @@ class DTSGANPyramid(ModelMixin, ConfigMixin):
         }
         self.parsed = parse_config(values, "the configuration of DTSGANPyramid")
         generator = PyramidGenerator(*self.parsed[:3])
-        self.scales: nn.ModuleList = generator.scales
+        for name, part in generator.named_children():
+            self.add_module(name, part)
         self.register_buffer("color_mean", generator.color_mean)
         self.register_buffer("color_matrix", generator.color_matrix)
         self.drawing_dtype = torch.float32
