@@ -15,7 +15,7 @@ from typing import Any
 
 from dtsgan import __version__
 from dtsgan.config import PRESETS
-from dtsgan.errors import ConfigError, DTSGANError, RunError, VideoError
+from dtsgan.errors import ConfigError, DTSGANError, RunError
 
 # Read by OpenMP when torch is first imported: threads that wait asleep. Where another program shares the
 # cores, threads that spin at every barrier make a training step ten times slower.
@@ -255,48 +255,62 @@ def _counted(chunks: Any, bar: Any) -> Any:
 def _add_evaluate(commands: Any) -> None:
     p = _command(
         commands, "evaluate", evaluate_command, "score samples against the real video, beside floors",
-        "dtsgan evaluate runs/river\ndtsgan evaluate runs/river --reference held_out.mp4 --json",
+        "dtsgan evaluate runs/river\n"
+        "dtsgan evaluate runs/river --num-videos 6 --report report\n"
+        "dtsgan evaluate runs/river --reference held_out.mp4 --metric-weights weights --json",
     )  # fmt: skip
     p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     p.add_argument(
         "--reference", metavar="CLIP", type=Path, help="real video (default: the run's own source)"
     )
     p.add_argument(
-        "--num-videos", metavar="N", type=int, default=4, help="samples to draw (default: %(default)s)"
+        "--num-videos", metavar="N", type=int, default=20, help="samples to draw (default: %(default)s)"
+    )
+    p.add_argument(
+        "--metric-weights", metavar="DIR", type=Path,
+        help="pretrained metric networks in local files (default: $DTSGAN_METRIC_WEIGHTS, or download them)",
+    )  # fmt: skip
+    p.add_argument(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="also write a page with videos, slices, spectra and the table",
     )
 
 
 def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    import torch
+    from tqdm import tqdm
 
-    from dtsgan import metrics
+    from dtsgan.evaluate import evaluate, source_of, table
     from dtsgan.model import DTSGAN
-    from dtsgan.pyramid import resize
-    from dtsgan.rundir import RunDir
-    from dtsgan.video import read_clip
+    from dtsgan.report import check_folder, write_report
 
+    if arguments.report:
+        check_folder(arguments.report)
     model = DTSGAN.from_pretrained(arguments.model)
-    reference = arguments.reference or RunDir(Path(arguments.model)).source
-    if not reference.exists():
-        raise RunError(f"{reference} does not exist: give the real video with --reference CLIP")
-    if arguments.num_videos < 1:
-        raise ConfigError(f"num_videos must be at least 1, got {arguments.num_videos}")
-    real = resize(read_clip(reference, min_frames=4)[0], model.size)
-    length = min(real.shape[2], 64)
-    fakes = torch.cat([model.sample(length, seed=k) for k in range(arguments.num_videos)])
-    try:
-        scores, floors = metrics.scores(fakes, real), metrics.floors(real)
-    except ValueError as error:  # too short or too small for a score
-        raise VideoError(f"{reference} cannot be compared with: {error}") from error
+    reference = arguments.reference or source_of(arguments.model)
+    with tqdm(total=1.0, bar_format=BAR, file=sys.stderr) as bar:
+
+        def show(part: float, what: str) -> None:
+            bar.n = part
+            bar.set_description_str(what, refresh=False)
+            bar.update(0)
+
+        evaluation = evaluate(
+            model, reference, arguments.num_videos, weights=arguments.metric_weights, on_progress=show
+        )
+        if arguments.report:
+            show(1.0, "writing the report")
+            page = write_report(arguments.report, model, evaluation, reference, str(arguments.model))
     if not arguments.json:
-        columns = {"model": scores, **floors}
-        print(f"{'':28}" + "".join(f"{name:>16}" for name in columns))
-        for name in scores:
-            print(
-                f"{name:28}"
-                + "".join(f"{column.get(name, float('nan')):16.3f}" for column in columns.values())
-            )
-    return {"scores": scores, "floors": floors, "num_videos": arguments.num_videos, "num_frames": length}
+        print(table(evaluation))
+    result = evaluation.to_dict()
+    if arguments.report:
+        result["report"] = str(page)
+        _say(f"report: {page}")
+    else:
+        _say(f"a page with the videos beside these numbers: dtsgan evaluate {arguments.model} --report DIR")
+    return result
 
 
 # -- list ---

@@ -33,6 +33,10 @@ class TrainingDivergedError(DTSGANError):
     """Training that produced NaN or whose discriminator collapsed; going on would waste time."""
 
 
+class WeightsUnavailable(DTSGANError):
+    """Pretrained weights of a metric that cannot be had; the scores that need them are left out."""
+
+
 def nearest(word: str, known: list[str]) -> str:
     """`' (did you mean "fast"?)'` when a known word is close to `word`, else `''`."""
     from difflib import get_close_matches

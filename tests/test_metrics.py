@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dtsgan.metrics import METRICS, floors, scores
+from dtsgan.metrics import METRICS, comparing, floors, scores
 from dtsgan.metrics.motion import (
     chunk_seam_ratio,
     loop_seam_ratio,
@@ -32,6 +32,9 @@ from dtsgan.metrics.spectra import radial_power_spectrum, spatial_spectrum_dista
 swd = partial(
     sliced_wasserstein, num_patches=4096, num_projections=32
 )  # as the default, in a tenth of its time
+
+
+PLAIN = [name for name in comparing() if name != "ms_ssim"]  # defined for clips as small as these
 
 
 def texture(seed: int, num_frames: int = 48, size: int = 32, num_samples: int = 1) -> Tensor:
@@ -77,7 +80,7 @@ def unseen() -> Tensor:
 # The table
 
 
-@pytest.mark.parametrize("name", [n for n in METRICS if n not in ("copy_score", "diversity")])
+@pytest.mark.parametrize("name", [n for n in PLAIN if n not in ("copy_score", "diversity", "nnf_diversity")])
 def test_a_clip_beside_itself_is_perfect(name, real):
     assert METRICS[name](real, real) == METRICS[name].perfect
 
@@ -111,7 +114,7 @@ def test_floors_rank_unseen_footage_before_every_fault_that_a_score_should_see()
         "spatial_spectrum_distance": ("blurred", "noise"),
         "sliced_wasserstein_motion": ("shuffled", "noise"),
         "copy_score": ("copy", "blurred"),
-        "diversity": ("copy", "blurred"),
+        "diversity": ("copy",),
     }
     table = floors(texture(seed=0, num_frames=40, size=24), names=sees)
     assert [*table] == ["unseen", "copy", "blurred", "shuffled", "noise"]
@@ -127,7 +130,7 @@ def test_short_clips_have_floors_without_unseen_footage_unless_it_is_given(real)
     assert floors(real[:, :, :12], held_out=real[:, :, 20:30], names=names)["unseen"].keys() == {*names}
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_standstill_gives_a_number(name, real):
     moving = real[..., :12, :20, :20].expand(2, -1, -1, -1, -1)
     still = moving[:, :, :1].expand_as(moving)
@@ -136,7 +139,9 @@ def test_a_standstill_gives_a_number(name, real):
         assert math.isfinite(METRICS[name](fake, other))
 
 
-@pytest.mark.parametrize("name", [n for n in METRICS if n != "diversity"])
+@pytest.mark.parametrize(
+    "name", [n for n in PLAIN if n not in ("diversity", "nnf_distance", "nnf_diversity")]
+)
 def test_a_score_hardly_depends_on_length_and_number(name, real):
     real = real[..., :24, :24]
     fake = blurred(slowed(texture(seed=2, num_frames=128, size=24), 2), 3)

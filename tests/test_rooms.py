@@ -18,8 +18,8 @@ ROOMS = [
     {"data_update", "sampler", "metrics", "baselines"},
     {"trainer", "checkpoint", "rundir", "estimate"},
     {"model", "transfer", "card", "diffusers_pipeline"},
-    {"predict", "edit", "hub"},
-    {"compare", "jobs"},
+    {"predict", "edit", "hub", "evaluate"},
+    {"compare", "jobs", "report"},
     {"cli", "ui"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
@@ -33,6 +33,8 @@ OWNERS = {  # libraries that only these may import
     "httpx2": {"transfer"},
     "lpips": {"metrics.perceptual"},
     "torchvision": {"metrics.perceptual"},
+    "pytorch_fid": {"metrics.perceptual"},
+    "jinja2": {"report"},
 }
 EVERYWHERE = {"torch", "numpy", "safetensors", "tqdm"}  # all that a room below floor 5 may ask of a machine
 STRANGERS = {  # a judge must not know the judged

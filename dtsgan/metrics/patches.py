@@ -106,8 +106,8 @@ def sliced_wasserstein(
     return torch.stack(distances).mean().item()
 
 
-def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Distance of each query from the nearest of all patches of a clip: an exact search, one frame a block.
+def nearest_patches(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """The nearest of all patches of a clip: an exact search, one frame a block.
 
     Args:
         queries: `(N, t * h * w * C)`, patches of `size`.
@@ -115,10 +115,13 @@ def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) 
         size: frames, rows and columns of a patch.
 
     Returns:
-        `(N,)`, root of the mean squared difference of values.
+        `(N,)`, root of the mean squared difference of values, and `(N,)`, the patch's number in
+        `patch_windows(clip, size)`.
     """
     nearest = torch.zeros_like(queries)
     best = torch.full(queries.shape[:1], torch.inf, device=queries.device)
+    place = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
+    seen = 0
     for block in chain.from_iterable(patch_windows(clip, size)):  # H' W' t h w C
         patches = block.flatten(2).flatten(0, 1)  # M t*h*w*C
         # |q - p|^2 less |q|^2, which is the same for all p; rounding may take a twin for the nearest, no more
@@ -126,7 +129,14 @@ def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) 
         closer = score < best
         best = torch.where(closer, score, best)
         nearest[closer] = patches[index[closer]]
-    return (queries - nearest).square().mean(1).sqrt()
+        place[closer] = index[closer] + seen
+        seen += len(patches)
+    return (queries - nearest).square().mean(1).sqrt(), place
+
+
+def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Distance of each query from the nearest patch of a clip, `(N,)`; see `nearest_patches`."""
+    return nearest_patches(queries, clip, size)[0]
 
 
 def copy_score(
