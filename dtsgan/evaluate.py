@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dtsgan.errors import ConfigError, DTSGANError, RunError
+from dtsgan.errors import ConfigError, DTSGANError, RunError, nearest
 from dtsgan.metrics import (
     CONTROLS,
     FAULTS,
@@ -131,6 +131,7 @@ def evaluate(
     num_frames: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
+    names: Iterable[str] | None = None,
 ) -> Evaluation:
     """Scores samples of a model beside the real video and its floors.
 
@@ -141,15 +142,19 @@ def evaluate(
         num_frames: length of a sample; when not given 64, or half of the real clip where that is less.
         weights: folder of pretrained metric networks; see `metrics.perceptual.Networks`.
         on_progress: told the part done and what comes next, in the caller's thread.
+        names: keys of `metrics.METRICS`; all when not given.
 
     Raises:
-        ConfigError: a number out of its range, or a folder of weights that does not exist.
+        ConfigError: a number out of its range, an unknown name, or a folder of weights that does not exist.
         RunError: no real video.
         VideoError, ModelFileError: a file that cannot be read.
     """
     began = time.monotonic()
     if num_videos < 1:
         raise ConfigError(f"num_videos must be at least 1, got {num_videos}")
+    chosen = [*METRICS] if names is None else list(names)
+    if unknown := [name for name in chosen if name not in METRICS]:
+        raise ConfigError(f'there is no score "{unknown[0]}"{nearest(unknown[0], [*METRICS])}')
     reference = source_of(model) if reference is None else reference
     called = "a clip in memory" if isinstance(reference, Tensor) else str(reference)
     model = model if isinstance(model, DTSGAN) else DTSGAN.from_pretrained(model)
@@ -162,7 +167,8 @@ def evaluate(
             f"num_frames must be 4 to {longest}, half of the {real.shape[2]} frames of the real video, so "
             f"that samples and unseen footage are of one length; got {num_frames}"
         )
-    judge = _Judge(real, halves, length, Networks(weights, model.device), _steps(on_progress, num_videos))
+    networks = Networks(weights, model.device)
+    judge = _Judge(real, halves, length, chosen, networks, _steps(on_progress, num_videos))
     judge.judge_floors()
     kept = []
     for seed in range(num_videos):
@@ -194,11 +200,11 @@ class _Judge:
     """Gathers values by score and clip; what cannot be scored is asked for once and remembered with why."""
 
     def __init__(
-        self, real: Tensor, halves: tuple[Tensor, ...], length: int, networks: Networks,
+        self, real: Tensor, halves: tuple[Tensor, ...], length: int, names: list[str], networks: Networks,
         step: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.real, self.halves, self.length = real, halves, length
-        self.networks, self.step = networks, step
+        self.names, self.networks, self.step = names, networks, step
         self.values: dict[str, dict[str, list[float]]] = {
             column: defaultdict(list) for column in ("samples", "unseen", *CONTROLS, "cut")
         }
@@ -238,7 +244,7 @@ class _Judge:
         self.judge_own("samples", sample)
 
     def judge_pair(self, column: str, clip: Tensor, side: int, seed: int = 0) -> None:
-        for metric, names in _grouped("pair"):
+        for metric, names in self.grouped("pair"):
             if metric.max_samples and seed >= metric.max_samples:
                 continue
             is_copy_search = names == ["copy_score"]  # a model may have copied any part of the source
@@ -246,13 +252,15 @@ class _Judge:
             self.record(column, metric, names, clip, against)
 
     def judge_own(self, column: str, clip: Tensor) -> None:
-        for metric, names in _grouped("own"):
+        for metric, names in self.grouped("own"):
             self.record(column, metric, names, clip, clip)
 
     def judge_set(self, samples: Tensor) -> Tensor | None:
         """All samples `(B, 3, T, H, W)`; gives the matrix of their distances."""
         for name, value in self.set_scores(samples, but="lpips_diversity").items():
             self.values["samples"][name].append(value)
+        if "lpips_diversity" not in self.names:
+            return None
         if len(samples) < 2:
             self.unavailable.setdefault("lpips_diversity", "one sample has no diversity: draw at least 2")
         if "lpips_diversity" in self.unavailable:
@@ -267,24 +275,25 @@ class _Judge:
 
     def set_scores(self, clips: Tensor, but: str = "") -> dict[str, float]:
         found: dict[str, float] = {}
-        for metric, names in _grouped("set"):
+        for metric, names in self.grouped("set"):
             found |= self.attempt(metric, [n for n in names if n != but], clips, self.real)
         return found
 
     def judge_seams(self, model: DTSGAN, sample: Tensor) -> None:
         real = self.real[:, :, : self.length]
-        loop = model.sample(self.length, seed=0, loop=True)
-        self.record_seam("loop_seam_ratio", loop, "cut", real)
-        if self.length > CHUNK:
+        if "loop_seam_ratio" in self.names:
+            loop = model.sample(self.length, seed=0, loop=True)
+            self.record_seam("loop_seam_ratio", loop, "cut", real)
+        if "chunk_seam_ratio" in self.names and self.length > CHUNK:
             self.record_seam("chunk_seam_ratio", sample, "unseen", real)
-        else:
+        elif "chunk_seam_ratio" in self.names:
             self.unavailable["chunk_seam_ratio"] = f"{self.length} frames are drawn in one chunk"
-        tiles = ["tile_seam_ratio_x", "tile_seam_ratio_y"]
+        tiles = [name for name in ("tile_seam_ratio_x", "tile_seam_ratio_y") if name in self.names]
         if model.layout != "free":
             self.unavailable |= dict.fromkeys(tiles, "an anchored scene has no tiles")
             return
-        tile = model.sample(min(self.length, TILE_FRAMES), seed=0, tile="xy")
         for name in tiles:
+            tile = model.sample(min(self.length, TILE_FRAMES), seed=0, tile="xy")
             self.record_seam(name, tile, "cut", real[:, :, :TILE_FRAMES])
 
     def record_seam(self, name: str, clip: Tensor, column: str, real: Tensor) -> None:
@@ -295,6 +304,14 @@ class _Judge:
         self.record(column, metric, [name], real, real)
 
     # -- the bookkeeping ---
+
+    def grouped(self, kind: str) -> list[tuple[Metric, list[str]]]:
+        """The scores of a kind, those together that one pass of one function gives."""
+        groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for name in self.names:
+            if METRICS[name].kind == kind:
+                groups[METRICS[name].work].append(name)
+        return [(METRICS[names[0]], names) for names in groups.values()]
 
     def record(self, column: str, metric: Metric, names: list[str], clip: Tensor, against: Tensor) -> None:
         for name, value in self.attempt(metric, names, clip, against).items():
@@ -392,15 +409,6 @@ class _Judge:
         )
 
 
-def _grouped(kind: str) -> Iterable[tuple[Metric, list[str]]]:
-    """The scores of a kind, those together that one pass of one function gives."""
-    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for name, metric in METRICS.items():
-        if metric.kind == kind:
-            groups[metric.work].append(name)
-    return [(METRICS[names[0]], names) for names in groups.values()]
-
-
 def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -414,8 +422,9 @@ def table(evaluation: Evaluation) -> str:
     """The evaluation as lines for a terminal."""
     e = evaluation
     parts = "two halves" if e.ranks else "one piece"
+    videos = f"{e.num_videos} video{'s' if e.num_videos > 1 else ''}"
     lines = [
-        f"{e.num_videos} videos of {e.num_frames} frames, {e.size[1]}x{e.size[0]} px, beside "
+        f"{videos} of {e.num_frames} frames, {e.size[1]}x{e.size[0]} px, beside "
         f"{e.reference_frames} real frames in {parts} ({e.reference}); {e.seconds:.0f} s",
         "",
         f"{'':28} {'model':>9} {'':>8}" + "".join(f"{c:>10}" for c in COLUMNS) + "  judges",

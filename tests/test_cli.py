@@ -34,6 +34,14 @@ def runs(clip_file, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def no_weights(tmp_path_factory):
+    """A folder without weights: nothing is downloaded, and evaluation is quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DTSGAN_METRIC_WEIGHTS", str(tmp_path_factory.mktemp("no_weights")))
+        yield
+
+
 @pytest.fixture
 def run(runs) -> str:
     return str(runs / "linear")
@@ -77,7 +85,7 @@ def footage(tmp_path_factory) -> str:
 
 
 @pytest.mark.slow
-def test_train_sample_evaluate_and_list_answer_with_one_json_object(clip_file, tmp_path, capsys):
+def test_train_sample_evaluate_and_list_answer_with_one_json_object(clip_file, no_weights, tmp_path, capsys):
     folder = tmp_path / "runs" / "waves"
     assert main(["train", str(clip_file), "--out", str(folder), "--json", *tiny("linear")]) == 0
     trained = answer(capsys)
@@ -209,18 +217,57 @@ def test_a_sample_is_written_anew_over_an_old_one(run, tmp_path):
 # -- evaluate and list ---
 
 
-def test_evaluate_prints_each_score_beside_its_floors(run, footage, capsys):
+def test_evaluate_prints_each_score_beside_its_floors(run, footage, no_weights, capsys):
     assert main(["evaluate", run, "--reference", footage, "--num-videos", "1"]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert {"model", "copy", "noise"} <= set(table[0].split())
-    assert {line.split()[0] for line in table[1:]} >= {"motion_ratio", "sliced_wasserstein"}
+    out, err = capsys.readouterr()
+    table = out.splitlines()
+    assert table[0].startswith("1 video of 10 frames")
+    assert {"model", "copy", "noise"} <= set(table[2].split())
+    assert {line.split()[0] for line in table[3:] if line} >= {"motion_ratio", "sliced_wasserstein"}
+    assert "fid_64" in out and "has no fid_inception" in out
+    assert "100%" in err or "seams" in err
+    assert "--report DIR" in err
 
 
-def test_evaluate_takes_other_footage(run, footage, capsys):
+def test_evaluate_writes_a_report_where_it_is_told_and_only_there(run, footage, no_weights, tmp_path, capsys):
+    command = ["evaluate", run, "--reference", footage, "--num-videos", "1", "--json"]
+    assert main([*command, "--report", str(tmp_path / "report")]) == 0
+    evaluated = answer(capsys)
+    assert evaluated["report"] == str(tmp_path / "report" / "index.html")
+    stored = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert stored == {key: value for key, value in evaluated.items() if key != "report"}
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["evaluation.json", "index.html"]
+
+
+def test_a_report_replaces_no_page_that_is_none(run, footage, no_weights, tmp_path, capsys):
+    (tmp_path / "index.html").write_text("mine")
+    line = complaint(capsys, ["evaluate", run, "--reference", footage, "--report", str(tmp_path)])
+    assert "no report" in line and (tmp_path / "index.html").read_text() == "mine"
+    (tmp_path / "file").write_text("")
+    assert "it is a file" in complaint(capsys, ["evaluate", run, "--report", str(tmp_path / "file")])
+
+
+def test_weights_that_are_not_there_are_one_line(run, footage, tmp_path, capsys):
+    command = ["evaluate", run, "--reference", footage, "--metric-weights", str(tmp_path / "nowhere")]
+    assert "nowhere" in complaint(capsys, command)
+
+
+def test_an_evaluation_that_is_interrupted_says_so(run, footage, no_weights, monkeypatch, capsys):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DTSGAN, "sample", interrupt)
+    assert main(["evaluate", run, "--reference", footage]) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and "interrupted" in err
+
+
+def test_evaluate_takes_other_footage(run, footage, no_weights, capsys):
     assert main(["evaluate", run, "--reference", footage, "--num-videos", "1", "--json"]) == 0
     evaluated = answer(capsys)
     assert (evaluated["num_frames"], evaluated["num_videos"]) == (10, 1)
-    assert "diversity" not in evaluated["scores"]  # of one video there is none
+    assert evaluated["scores"]["diversity"] is None  # of one video there is none
+    assert "at least 2 samples" in evaluated["unavailable"]["diversity"]
 
 
 def test_list_names_every_run_and_its_state(runs, tmp_path, capsys):
