@@ -256,7 +256,7 @@ def test_an_evaluation_that_is_interrupted_says_so(run, footage, no_weights, mon
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DTSGAN, "sample", interrupt)
+    monkeypatch.setattr("dtsgan.evaluate.controls", interrupt)
     assert main(["evaluate", run, "--reference", footage]) == 130
     out, err = capsys.readouterr()
     assert out == "" and "interrupted" in err

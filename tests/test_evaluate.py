@@ -218,7 +218,7 @@ def test_controls_are_what_they_say(clip):
     assert found["noise"].std() == pytest.approx(pair.std().item(), rel=0.1)
 
 
-@pytest.mark.parametrize("example", ["fire", "ocean", "flag"])
+@pytest.mark.parametrize("example", ["fire", "ocean"])
 def test_on_real_textures_the_scores_rank_the_faults_that_they_are_for(example):
     clip = video.read_clip(EXAMPLES / f"{example}.mp4", size=40)[0]
     sees = {

@@ -72,7 +72,7 @@ class Metric:
         if not self.preparation:
             return real
         prepare = getattr(import_module(f"{__name__}.{self.module}"), self.preparation)
-        return prepare(real, networks.get(self.network)) if networks else real
+        return prepare(real, networks.get(self.network)) if self.network and networks else prepare(real)
 
     def pick(self, result: Any) -> float:
         return result[self.key] if self.key else result
@@ -83,7 +83,6 @@ class Metric:
         return self.module, self.function, tuple(sorted(self.options.items())), self.network
 
 
-SWD = "sliced Wasserstein-1, 5x7x7 patches, 3 Laplacian levels, 64 directions"
 INCEPTION = "Inception-v3 of 2015 (pytorch-fid)"
 
 METRICS: dict[str, Metric] = {
@@ -94,17 +93,17 @@ METRICS: dict[str, Metric] = {
     "spatial_spectrum_distance": Metric(
         "spectra", "spatial_spectrum_distance", 0.0, "blur and grain", "dB", variant="radial power, Hann"
     ),
-    "sliced_wasserstein": Metric(
-        "patches", "sliced_wasserstein", 0.0, "colours and shapes", variant=f"{SWD}; raw", max_samples=6
-    ),
-    "sliced_wasserstein_zero_mean": Metric(
-        "patches", "sliced_wasserstein", 0.0, "fine texture", options={"variant": "zero_mean"},
-        variant=f"{SWD}; each patch centred", max_samples=6,
-    ),
-    "sliced_wasserstein_motion": Metric(
-        "patches", "sliced_wasserstein", 0.0, "shapes of change", options={"variant": "motion"},
-        variant=f"{SWD}; of frame differences", max_samples=6,
-    ),
+    **{
+        f"sliced_wasserstein{suffix}": Metric(
+            "patches", "sliced_wasserstein_scores", 0.0, says, key=key, preparation="PatchProjections",
+            variant=f"sliced W1, 5x7x7 patches, 3 Laplacian levels, 64 directions; {what}", max_samples=6,
+        )
+        for suffix, key, says, what in (
+            ("", "raw", "colours and shapes", "raw"),
+            ("_zero_mean", "zero_mean", "fine texture", "each patch centred"),
+            ("_motion", "motion", "shapes of change", "of frame differences"),
+        )
+    },
     "copy_score": Metric(
         "patches", "copy_score", 1.0, "new (1) or copied (0)", variant="nearest 5x11x11 patch at 36 px",
         max_samples=6,

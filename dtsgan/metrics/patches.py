@@ -1,7 +1,9 @@
 """Space-time patches: are they distributed as the real ones are, are they copies, do samples differ?"""
 
+from collections.abc import Sequence
 from itertools import chain
 from math import log2
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,15 +48,65 @@ def laplacian_pyramid(clip: Tensor, num_levels: int) -> list[Tensor]:
     return [*bands, clip]
 
 
-def sliced_wasserstein(
-    fake: Tensor,
-    real: Tensor,
-    variant: str = "raw",
-    patch_size: tuple[int, int, int] = (5, 7, 7),
-    num_levels: int = 3,
-    num_projections: int = 64,
-    num_patches: int = 16384,
-) -> float:
+class PatchProjections:
+    """The patches of a clip on fixed directions, each direction's values in order: what a distance needs.
+
+    Args:
+        clip: `(B, C, T, H, W)`, values in `[-1, 1]`, at least 5 frames (6 for `"motion"`) and 14 pixels.
+        variants: some of `VARIANTS`; those that look at the same patches cost little more than one.
+        patch_size: frames, rows and columns of a patch.
+        num_levels: levels of the pyramid; fewer where frames would not hold two patches.
+        num_projections: unit vectors, the same in every call.
+        num_patches: patches from each level; it bounds the memory whatever the size of the clip.
+
+    Raises:
+        ValueError: if a variant is unknown or the clip has no room for the patches.
+    """
+
+    def __init__(
+        self,
+        clip: Tensor,
+        variants: Sequence[str] = VARIANTS,
+        patch_size: tuple[int, int, int] = (5, 7, 7),
+        num_levels: int = 3,
+        num_projections: int = 64,
+        num_patches: int = 16384,
+    ) -> None:
+        if unknown := [variant for variant in variants if variant not in VARIANTS]:
+            raise ValueError(f"variant must be one of {VARIANTS}, got {unknown[0]!r}")
+        min_size = 2 * max(patch_size[1:])
+        check_clips(
+            "sliced_wasserstein", clip, min_frames=patch_size[0] + ("motion" in variants), min_size=min_size
+        )
+        dim = torch.Size(patch_size).numel() * clip.shape[1]
+        rng = torch.Generator().manual_seed(0)
+        directions = F.normalize(torch.randn(dim, num_projections, generator=rng), dim=0).to(clip.device)
+        # to centre each channel of a patch and project it is to project it on a centred direction
+        by_voxel = directions.unflatten(0, (-1, clip.shape[1]))  # t*h*w C P
+        centred = (by_voxel - by_voxel.mean(0)).flatten(0, 1)
+        num_levels = min(num_levels, int(log2(min(clip.shape[3:]) / min_size)) + 1)
+
+        self.levels: dict[str, list[Tensor]] = {variant: [] for variant in variants}  # each P N, ascending
+
+        def project(x: Tensor, onto: dict[str, Tensor]) -> None:
+            if not onto:
+                return
+            for level in laplacian_pyramid(x, num_levels):
+                patches = draw_patches(level, patch_size, num_patches)  # N t*h*w*C
+                for variant, vectors in onto.items():
+                    self.levels[variant].append((patches @ vectors).T.sort(dim=1).values)
+
+        still = {"raw": directions, "zero_mean": centred}
+        project(clip.float(), {v: still[v] for v in variants if v in still})
+        project(clip.float().diff(dim=2), {v: directions for v in variants if v == "motion"})
+
+    def distance(self, other: "PatchProjections", variant: str) -> float:
+        """Mean over levels and directions of W1, over the levels that both clips have."""
+        pairs = zip(self.levels[variant], other.levels[variant], strict=False)
+        return torch.stack([(x - y).abs().mean() for x, y in pairs]).mean().item()
+
+
+def sliced_wasserstein(fake: Tensor, real: Tensor, variant: str = "raw", **settings: Any) -> float:
     """Sliced Wasserstein distance of the space-time patches (Rabin et al. 2012, Bonneel et al. 2015).
 
         mean over levels and unit vectors w of  W1({<w, p> : p in fake}, {<w, q> : q in real})
@@ -70,10 +122,7 @@ def sliced_wasserstein(
         fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal.
         variant: `"raw"` patches; `"zero_mean"`, each channel of a patch centred, so that texture counts and
             colour does not; `"motion"`, patches of the differences of consecutive frames.
-        patch_size: frames, rows and columns of a patch.
-        num_levels: levels of the pyramid; fewer where frames would not hold two patches.
-        num_projections: unit vectors, the same in every call.
-        num_patches: patches from each clip and level; it bounds the memory whatever the size of the clip.
+        settings: of `PatchProjections`.
 
     Returns:
         In units of pixel values, 0 is perfect. Two clips of one process differ by chance: see `floors`.
@@ -81,29 +130,18 @@ def sliced_wasserstein(
     Raises:
         ValueError: if the variant is unknown or a clip has no room for the patches.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
-    is_motion = variant == "motion"
-    min_size = 2 * max(patch_size[1:])
-    check_clips("sliced_wasserstein", fake, real, min_frames=patch_size[0] + is_motion, min_size=min_size)
+    check_clips("sliced_wasserstein", fake, real, min_frames=1)
+    x, y = (PatchProjections(clip, [variant], **settings) for clip in (fake, real))
+    return x.distance(y, variant)
 
-    dim = torch.Size(patch_size).numel() * real.shape[1]
-    rng = torch.Generator().manual_seed(0)
-    directions = F.normalize(torch.randn(dim, num_projections, generator=rng), dim=0).to(real.device)
 
-    def projected(clip: Tensor) -> Tensor:
-        patches = draw_patches(clip, patch_size, num_patches)  # N t*h*w*C
-        if variant == "zero_mean":
-            voxels = patches.unflatten(1, (-1, clip.shape[1]))  # N t*h*w C
-            patches = (voxels - voxels.mean(1, keepdim=True)).flatten(1)
-        return (patches @ directions).T.sort(dim=1).values  # P N
-
-    shorter_side = min(*fake.shape[3:], *real.shape[3:])
-    num_levels = min(num_levels, int(log2(shorter_side / min_size)) + 1)
-    clips = (clip.float().diff(dim=2) if is_motion else clip.float() for clip in (fake, real))
-    levels = zip(*(laplacian_pyramid(clip, num_levels) for clip in clips), strict=True)
-    distances = [(projected(x) - projected(y)).abs().mean() for x, y in levels]
-    return torch.stack(distances).mean().item()
+def sliced_wasserstein_scores(fake: Tensor, real: Tensor | PatchProjections) -> dict[str, float]:
+    """`sliced_wasserstein` of all variants in one pass, the real clip as such or with its part done."""
+    y = real if isinstance(real, PatchProjections) else PatchProjections(real)
+    if isinstance(real, Tensor):
+        check_clips("sliced_wasserstein", fake, real)
+    x = PatchProjections(fake)
+    return {variant: x.distance(y, variant) for variant in VARIANTS}
 
 
 def nearest_patches(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
