@@ -76,6 +76,8 @@ class Networks:
                     self._loaded[name] = network(name, self._state(name)).eval().to(self.device)
             except WeightsUnavailable as error:
                 self._loaded[name] = error
+            except ImportError as error:
+                self._loaded[name] = WeightsUnavailable(f"{error.name} is not installed: pip install it")
         found = self._loaded[name]
         if isinstance(found, WeightsUnavailable):
             raise WeightsUnavailable(str(found))
@@ -136,7 +138,7 @@ def downloaded_state(name: str) -> dict[str, Tensor]:
         return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # the network, the disk, torch and pickle have their own
         reason = getattr(error, "reason", None) or error
         raise WeightsUnavailable(
             f"{file} cannot be downloaded ({reason}): connect to the internet once, or name a folder of "
