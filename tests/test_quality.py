@@ -1,0 +1,77 @@
+"""The benchmark of quality: its table marks what misses a target, and it skips what it cannot rank."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import quality
+
+
+def cell(clip: str, **scores: float) -> quality.Cell:
+    """An evaluation as it is kept, perfect but for `scores`."""
+    values = {
+        "motion_ratio": 1.0, "temporal_spectrum_distance": 1.0, "sliced_wasserstein_motion": 1.0,
+        "sifid": 0.5, "fid_768": 0.5, "sigma_n_lpips": 0.2, "lpips_diversity": 0.3, "copy_score": 0.9,
+    } | scores  # fmt: skip
+    floors = dict.fromkeys(values, 1.0)
+    return {
+        "clip": clip, "preset": "fast", "trained": {"minutes": 12.3}, "num_videos": 20,
+        "machine": {"cpu": "a processor", "cores": 2, "torch": "2", "date": "2026-11-22"},
+        "scores": values, "floors": {name: floors for name in ("unseen", "blurred", "shuffled")},
+        "perfect": {"sigma_n_lpips": 0.2, "lpips_diversity": 0.3},
+        "ranks": {"fid_768": {"blurred": True, "shuffled": False}},
+    }  # fmt: skip
+
+
+def row(table: str, name: str) -> list[str]:
+    (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
+    return [part.strip() for part in line.strip("|").split("|")]
+
+
+def column(name: str) -> int:
+    return 1 + [target.name for target in quality.TARGETS].index(name)
+
+
+def test_a_missed_target_is_bold_and_a_met_one_is_not():
+    table = quality.markdown([cell("flag", motion_ratio=0.7), cell("sea", temporal_spectrum_distance=2.5)])
+    assert row(table, "flag")[column("motion ratio")] == "**0.70**"
+    assert row(table, "sea")[column("motion ratio")] == "1.00"
+    assert row(table, "sea")[column("temporal spectrum / unseen")] == "**2.50**"
+    assert "Missed: " not in quality.markdown([cell("flag")])
+
+
+def test_the_median_is_marked_when_one_clip_is_worse_than_twice_it():
+    good = [cell(name) for name in ("a", "b", "c")]
+    bad = cell("d", temporal_spectrum_distance=2.1)
+    at = column("temporal spectrum / unseen")
+    assert row(quality.markdown(good), "**median**")[at] == "1.00"
+    assert row(quality.markdown([*good, bad]), "**median**")[at] == "**1.00 ≫**"
+
+
+def test_a_control_that_a_score_cannot_rank_is_no_target_and_neither_is_a_score_without_a_number():
+    table = quality.markdown([cell("flag")])
+    assert row(table, "flag")[column("FID-768 / shuffled")] == "–"
+    assert row(table, "flag")[column("FID-768 / blurred")] == "0.50"
+    without = cell("flag")
+    without["scores"]["sifid"] = None
+    assert row(quality.markdown([without]), "flag")[column("SIFID / blurred")] == "–"
+
+
+def test_clips_that_are_too_short_are_left_out_unless_named(tmp_path, monkeypatch):
+    (tmp_path / "clips").mkdir()
+    for name in ("long", "short"):
+        (tmp_path / "clips" / f"{name}.mp4").write_bytes(b"")
+    (tmp_path / "manifest.json").write_text(
+        '[{"name": "long", "n_frames": 90}, {"name": "short", "n_frames": 12}]'
+    )
+    monkeypatch.setenv("DTSGAN_EVAL_DATA", str(tmp_path))
+    assert [path.stem for path in quality.clips(None)] == ["long"]
+    assert [path.stem for path in quality.clips(["short"])] == ["short"]
+    with pytest.raises(SystemExit, match=r"no clip named sea; there are long, short"):
+        quality.clips(["sea"])
+    monkeypatch.delenv("DTSGAN_EVAL_DATA")
+    with pytest.raises(SystemExit, match="set DTSGAN_EVAL_DATA"):
+        quality.clips(None)
