@@ -21,6 +21,7 @@ MAX_COLORS = 64  # frames whose colours each pixel remembers
 BANDWIDTH = 0.2  # of the kernel, in normal scores
 MAX_RADIUS = 0.995  # of the system's poles; at 1 the texture would wander away
 RIDGE = 0.005
+RESOLUTION = 0.004  # radians a frame: fine beside the peak of a pole at MAX_RADIUS
 TAIL = 1e-13  # what is left of a shock after `memory` frames: no more than round-off
 
 
@@ -79,6 +80,31 @@ def stationary_covariance(transition: np.ndarray, noise_factor: np.ndarray) -> n
             break
         total, step = grown, step @ step
     return grown
+
+
+def spectrum(transition: np.ndarray, noise_factor: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Power of each state, `(F, n)`, at `frequencies` in radians a frame; its mean over the circle is the
+    state's variance."""
+    n = noise_factor.shape[0]
+    poles, vectors = np.linalg.eig(companion(transition))
+    shocks = np.linalg.solve(vectors, np.eye(len(vectors))[:, :n] @ noise_factor)  # lags n, n
+    response = 1 / (1 - np.exp(-1j * frequencies)[:, None] * poles)  # F, lags n
+    return np.stack([(np.abs(vectors[:n] * r @ shocks) ** 2).sum(1) for r in response])
+
+
+def loop_gain(transition: np.ndarray, noise_factor: np.ndarray, period: int) -> np.ndarray:
+    """What to scale each state's frequencies by, `(period // 2 + 1, n)`, where the noise has a period.
+
+    Such noise holds the multiples of 2 pi / period alone, and where a slow pole stands on one of them (0
+    always is one) its power is far above that of the band around it: a short loop would come out glaring.
+    With the gain each frequency has the mean power of its band.
+    """
+    points = max(8, round(2 * np.pi / period / RESOLUTION))
+    offsets = (np.arange(points) + 0.5) / points - 0.5
+    centres = np.arange(period // 2 + 1)
+    around = spectrum(transition, noise_factor, (2 * np.pi / period * (centres[:, None] + offsets)).ravel())
+    at = spectrum(transition, noise_factor, 2 * np.pi / period * centres)
+    return np.sqrt(around.reshape(len(centres), points, -1).mean(1) / at)
 
 
 class LinearDynamics(nn.Module):

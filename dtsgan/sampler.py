@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtsgan import noise
-from dtsgan.linear_dynamics import LinearDynamics, companion
+from dtsgan.linear_dynamics import LinearDynamics, companion, loop_gain
 from dtsgan.networks import SLOPE, Place, PyramidGenerator, ScaleGenerator, full_place
 from dtsgan.patch_transport import DEPTH, Rung, enlarge, on_grid
 from dtsgan.pyramid import Size
@@ -114,7 +114,10 @@ class LinearSource:
         whole = whole - torch.linalg.matrix_power(step, self.draw.period)
         steady = torch.linalg.solve(whole, response.T).T
         self.past = steady.unflatten(1, self.past.shape[::2]).transpose(0, 1).contiguous()
-        return self._run(0, self.draw.period)
+        states = self._run(0, self.draw.period)  # B P n
+        gain = loop_gain(self.transition.cpu().numpy(), self.noise_factor.cpu().numpy(), self.draw.period)
+        bins = torch.fft.rfft(states, dim=1) * torch.from_numpy(gain).to(states)
+        return torch.fft.irfft(bins, self.draw.period, dim=1)
 
 
 class PatchSource:

@@ -14,11 +14,13 @@ from dtsgan.linear_dynamics import (
     LinearDynamics,
     companion,
     fit_linear_system,
+    loop_gain,
     normal_scores,
+    spectrum,
     stationary_covariance,
 )
 from dtsgan.networks import PyramidGenerator
-from dtsgan.sampler import Draw, Stream
+from dtsgan.sampler import Draw, LinearSource, Stream
 
 
 def simulate(transition: np.ndarray, noise_factor: np.ndarray, length: int, seed: int = 0) -> np.ndarray:
@@ -176,6 +178,27 @@ def test_the_stationary_covariance_solves_its_equation():
     np.testing.assert_allclose(found, matrix @ found @ matrix.T + shocks, atol=1e-8)
     sampled = np.cov(simulate(transition, noise_factor, 40_000).T)
     np.testing.assert_allclose(found[:3, :3], sampled, rtol=0.1, atol=0.05)
+
+
+def test_the_mean_of_the_spectrum_is_the_variance():
+    model = fitted(small_clip()).scales[0]
+    system = model.transition.double().numpy(), model.noise_factor.double().numpy()
+    frequencies = 2 * np.pi * np.arange(20_000) / 20_000
+    variance = np.diag(stationary_covariance(*system))[: len(system[1])]
+    np.testing.assert_allclose(spectrum(*system, frequencies).mean(0), variance, rtol=0.01)
+
+
+@pytest.mark.parametrize("period", [12, 13, 48, 300])
+def test_a_loop_has_the_variance_of_endless_video_however_short_it_is(period):
+    model = fitted(small_clip(120), components=16).scales[0]
+    system = model.transition.double().numpy(), model.noise_factor.double().numpy()
+    bins = 2 * np.pi / period * np.arange(period)
+    gain = loop_gain(*system, period)[np.minimum(np.arange(period), period - np.arange(period))]
+    looped = (spectrum(*system, bins) * gain**2).mean(0)
+    np.testing.assert_allclose(looped, np.diag(stationary_covariance(*system))[:16], rtol=0.2)
+    draw = Draw(seeds=range(16), period=period)
+    states = LinearSource(model, draw, 0).loop
+    assert float(states.std()) == pytest.approx(1, abs=0.35)
 
 
 # -- normal scores ---
