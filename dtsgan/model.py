@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
+from dtsgan.config import FORMAT_VERSION, EncoderConfig, ModelConfig, parse_settings
 from dtsgan.errors import ConfigError, ModelFileError, nearest
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
-from dtsgan.networks import PyramidGenerator
-from dtsgan.pyramid import Size
+from dtsgan.networks import FrameEncoder, PyramidGenerator
+from dtsgan.pyramid import Size, fit_picture
 from dtsgan.rundir import RunDir, write_json
 from dtsgan.sampler import Draw, Stream, tiled_chunks
+from dtsgan.steering import Steering
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights"
+WEIGHTS = "diffusion_pytorch_model.safetensors"  # in pyramid/ and encoder/, as diffusers names them
 TILE = 256  # side of the tiles in which large canvases are drawn
 MAX_SIDE = 16384
 MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it is damaged or hostile
@@ -35,9 +37,14 @@ class DTSGAN:
     """
 
     def __init__(
-        self, pyramid: PyramidGenerator, fps: float = 25.0, record: dict[str, Any] | None = None
+        self,
+        pyramid: PyramidGenerator,
+        fps: float = 25.0,
+        record: dict[str, Any] | None = None,
+        encoder: FrameEncoder | None = None,
     ) -> None:
         self.pyramid = pyramid.eval()
+        self.encoder = None if encoder is None else encoder.eval()  # trained for prediction
         self.fps = fps
         self.record = record or {}  # how it was trained; written to training.json
 
@@ -54,11 +61,23 @@ class DTSGAN:
         return self.pyramid.config.layout
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder was trained for prediction."""
+        return self.encoder is not None
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether `predict` works: with an encoder, or with a linear coarse model, which does without."""
+        return self.has_encoder or self.pyramid.config.coarse == "linear"
+
+    @property
     def device(self) -> torch.device:
         return self.pyramid.color_mean.device
 
     def to(self, device: torch.device | str) -> "DTSGAN":
         self.pyramid.to(device)
+        if self.encoder is not None:
+            self.encoder.to(device)
         return self
 
     # -- drawing ---
@@ -132,6 +151,41 @@ class DTSGAN:
         """The training video as the model remembers it (Eq. 4), `(1, 3, N, H, W)`."""
         return self.sample(self.pyramid.num_frames, diversity=0)
 
+    def predict(
+        self, image: Tensor, num_frames: int = 64, seed: int = 0, loop: bool = False, speed: float = 1.0
+    ) -> Tensor:
+        """The future of a picture, `(B, 3, num_frames, height, width)`; its first frame is the picture.
+
+        Args:
+            image: `(3, H, W)` or `(B, 3, H, W)`, values in [-1, 1], of any size: it is made as large as the
+                texture, and what is too wide or too high is cut off.
+            num_frames: length; with `loop` the period of a loop that begins and ends at the picture.
+            seed: 0 or more; each names another future. Picture and seed name one endless prediction: after
+                some frames it is the texture's own video of that seed.
+            speed: frames of the texture's own time from one frame to the next, 0.1 to 4; 1/2 and 1/4 draw
+                once or three times as many frames of the same future.
+
+        Raises:
+            ConfigError: an image that is none, a value out of its range, or a texture that cannot predict.
+        """
+        return torch.cat(list(self.predict_chunks(image, num_frames, seed, loop, speed)), 2)
+
+    def predict_chunks(
+        self, image: Tensor, num_frames: int | None, seed: int = 0, loop: bool = False, speed: float = 1.0
+    ) -> Iterator[Tensor]:
+        """The frames of `predict`, a few at a time in constant memory; endless when `num_frames` is None."""
+        self._check_draw(num_frames, self.size, seed, 1, 0, loop, "", speed, 1.0)
+        if not self.can_predict:
+            raise ConfigError(
+                "this texture was learned without prediction: train its encoder with "
+                "dtsgan train --resume RUN --with-prediction"
+            )
+        picture = fit_picture(check_image(image), self.size)
+        period = (num_frames or 0) if loop else 0
+        draw = Draw(seeds=[seed] * len(picture), period=period, speed=speed)
+        steering = Steering(self.pyramid, picture.to(self.device), self.encoder)
+        return Stream(self.pyramid, draw, steering=steering).chunks(num_frames)
+
     def _follow(self, other: int | None, axis: int) -> int:
         """The side that keeps the trained aspect when only the other one is given."""
         own, opposite = self.size[axis], self.size[1 - axis]
@@ -202,21 +256,21 @@ class DTSGAN:
             raise ModelFileError(f"{folder / 'config.json'} is damaged: {error}") from error
         with torch.device("meta"):
             pyramid = PyramidGenerator(config, sizes, num_frames)
-        pyramid.load_state_dict(_read_tensors(folder, pyramid), strict=True, assign=True)
+        pyramid.load_state_dict(_read_tensors(folder / "pyramid", pyramid), strict=True, assign=True)
         record = _read_config(folder / "training.json") if (folder / "training.json").exists() else {}
-        return cls(pyramid.to(device), fps, record)
+        model = cls(pyramid, fps, record, _read_encoder(folder / "encoder", config, len(sizes)))
+        return model.to(device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes a model folder, a file at a time, each whole or not at all."""
         folder = Path(folder)
         pyramid = self.pyramid
         try:
-            (folder / "pyramid").mkdir(parents=True, exist_ok=True)
-            tensors = {name: t.detach().cpu().contiguous() for name, t in pyramid.state_dict().items()}
-            weights = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
-            partial = weights.with_name(weights.name + ".partial")
-            save_file(tensors, partial, metadata={"format": "pt", "format_version": str(FORMAT_VERSION)})
-            os.replace(partial, weights)
+            _write_tensors(folder / "pyramid", pyramid)
+            if self.encoder is not None:
+                _write_tensors(folder / "encoder", self.encoder)
+                made = {"format_version": FORMAT_VERSION, "encoder": asdict(self.encoder.config)}
+                write_json(folder / "encoder" / "config.json", made)
             config = {
                 "format_version": FORMAT_VERSION,
                 "sizes": [list(size) for size in pyramid.sizes],
@@ -294,16 +348,70 @@ def _whole(values: dict[str, Any], key: str, low: int, high: int) -> int:
     return value
 
 
-def _read_tensors(folder: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
+def check_image(image: Tensor) -> Tensor:
+    """`(B, 3, H, W)` of an image `(3, H, W)` or of several.
+
+    Raises:
+        ConfigError: if it is no image in [-1, 1].
+    """
+    batch = image[None] if image.ndim == 3 else image
+    if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point() or min(batch.shape) < 1:
+        raise ConfigError(
+            f"an image is (3, H, W) or (B, 3, H, W) of floating point numbers, got {[*image.shape]} of "
+            f"{str(image.dtype).removeprefix('torch.')}"
+        )
+    low, high = float(batch.min()), float(batch.max())
+    if not -1.001 <= low <= high <= 1.001:  # also refuses NaN
+        raise ConfigError(f"an image has values in [-1, 1], got {low:.4g} to {high:.4g}: scale it first")
+    if min(batch.shape[2:]) < 8 or max(batch.shape[2:]) > MAX_SIDE:
+        raise ConfigError(
+            f"an image must be 8 to {MAX_SIDE} pixels high and wide, got {batch.shape[3]}x{batch.shape[2]}"
+        )
+    return batch.float()
+
+
+def _read_encoder(folder: Path, model: ModelConfig, num_scales: int) -> FrameEncoder | None:
+    """The encoder of prediction, if the folder has one, as strictly read as the pyramid."""
+    if not folder.is_dir():
+        return None
+    values = _read_config(folder / "config.json")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{folder} has format version {values.get('format_version')!r}; this dtsgan reads "
+            f"{FORMAT_VERSION}: update dtsgan, or delete the folder to go without prediction"
+        )
+    try:
+        config = EncoderConfig(**parse_settings(EncoderConfig, values["encoder"]))
+        if config.features**2 * 200 * num_scales > MAX_PARAMETERS:
+            raise ConfigError("its features are absurd")
+    except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(f"{folder / 'config.json'} is damaged: {error}") from error
+    with torch.device("meta"):
+        encoder = FrameEncoder(config, model, num_scales)
+    encoder.load_state_dict(_read_tensors(folder, encoder), strict=True, assign=True)
+    return encoder
+
+
+def _write_tensors(folder: Path, network: nn.Module) -> None:
+    """The weights, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    weights = folder / WEIGHTS
+    partial = weights.with_name(weights.name + ".partial")
+    save_file(tensors, partial, metadata={"format": "pt", "format_version": str(FORMAT_VERSION)})
+    os.replace(partial, weights)
+
+
+def _read_tensors(folder: Path, network: nn.Module) -> dict[str, Tensor]:
     """The weights, each checked against what the configuration explains before it is read."""
-    path = folder / "pyramid" / "diffusion_pytorch_model.safetensors"
+    path = folder / WEIGHTS
     if not path.is_file():
         others = [
             p.name for p in path.parent.iterdir() if p.suffix in (".pt", ".pth", ".bin", ".ckpt", ".pkl")
         ]
         found = f"; {others[0]} can run code when loaded and is refused" if others else ""
         raise ModelFileError(f"{path} is missing{found}")
-    expected = pyramid.state_dict()
+    expected = network.state_dict()
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())

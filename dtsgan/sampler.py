@@ -6,7 +6,7 @@ constant. A whole video, a chunk, a loop and a window of a huge canvas are all r
 they agree.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -42,9 +42,13 @@ class Draw:
         """Which frames of the source stand at these: there and back again, for ever."""
         if self.period:
             frames = torch.minimum(frames % self.period, -frames % self.period)
-        turn = max(1, 2 * (num_frames - 1))
-        frames = frames % turn
-        return torch.minimum(frames, turn - frames)
+        return there_and_back(frames, num_frames)
+
+    def distance_to_start(self, frame: int) -> int:
+        """Frames from frame 0, negative before it; in a loop from the nearest one that frame 0 is."""
+        if not self.period:
+            return frame
+        return (frame + self.period // 2) % self.period - self.period // 2
 
     @property
     def blend(self) -> tuple[float, float]:
@@ -57,6 +61,33 @@ class Source(Protocol):
 
     def take(self, count: int) -> Tensor:
         """The next `count` frames, `(B, 3, count, H, W)` in the pyramid's own colours."""
+
+
+class Steering(Protocol):
+    """What is asked of a stream beyond its seed: see `steering.py`."""
+
+    def linear(self, place: Place, draw: Draw, start: int) -> Source:
+        """The linear coarse model from frame `start` on."""
+
+    def start(self, source: "ScaleSource", draw: Draw) -> Source:
+        """The coarsest scale generator, its noise chosen."""
+
+    def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
+        """The scale that `source` draws from frame `start` on, as it is asked to be."""
+
+
+class ClipSource:
+    """A scale that is given, as a clip of its whole canvas; before its first frame and after its last it goes
+    back and forth, and beyond its borders they are repeated."""
+
+    def __init__(self, clip: Tensor, place: Place, start: int) -> None:
+        rows, columns = place.inside()
+        self.clip, self.next = clip[..., rows, :][..., columns], start
+
+    def take(self, count: int) -> Tensor:
+        frames = torch.arange(self.next, self.next + count, device=self.clip.device)
+        self.next += count
+        return self.clip[:, :, there_and_back(frames, self.clip.shape[2])]
 
 
 class LinearSource:
@@ -80,6 +111,12 @@ class LinearSource:
                 self._run(start - memory, memory)
 
     def take(self, count: int) -> Tensor:
+        clip = self.pyramid.whiten(self.model.to_clip(self.states(count)))
+        rows, columns = self.place.rows, self.place.columns
+        return clip[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    def states(self, count: int) -> Tensor:
+        """The next `count` states, `(B, count, n)`, float64."""
         frames = self.draw.frames(self.next, count, self.transition.device)
         old, new = self.draw.blend
         states = self.transition.new_zeros(len(self.draw.seeds), count, self.transition.shape[1])
@@ -88,9 +125,7 @@ class LinearSource:
         if old:
             states += old * self.model.states[self.draw.source_frames(frames, len(self.model.states))]
         self.next += count
-        clip = self.pyramid.whiten(self.model.to_clip(states))
-        rows, columns = self.place.rows, self.place.columns
-        return clip[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return states
 
     def _run(self, start: int, count: int) -> Tensor:
         """`(B, count, n)` states; moves `past` on."""
@@ -144,6 +179,7 @@ class ScaleSource:
         self.position = position
         self.tails: list[Tensor | None] = [None] * len(layers)
         self.delayed: Tensor | None = None
+        self.given: Callable[[Tensor, Tensor], Tensor] | None = None  # what a steering makes of the noise
 
     def take(self, count: int) -> Tensor:
         m = self.net.margin
@@ -188,6 +224,8 @@ class ScaleSource:
             own = self.draw.source_frames(frames, self.num_frames)
             z_star = self.input_place.noise([noise.REC_SEED], self.scale, own, self.draw.tile).mul_(old * std)
             z = z_star.expand(len(self.draw.seeds), -1, -1, -1, -1) if z is None else z + z_star
+        if self.given is not None and z is not None:
+            z = self.given(z, torch.arange(self.next, self.next + count))
         return z
 
     def _shape(self) -> Size:
@@ -245,6 +283,9 @@ class Stream:
         window: `((top, bottom), (left, right))` of the canvas; the whole of it when not given.
         top: the last scale drawn; the finest when not given.
         dtype: precision of the convolutions.
+        steering: a picture that frame 0 is to be.
+        below: `(scale, clip)`: that scale is given, `(B, 3, T, h, w)` in the pyramid's own colours from frame
+            0 on, instead of drawn; beyond its ends it goes back and forth.
     """
 
     def __init__(
@@ -255,6 +296,8 @@ class Stream:
         window: tuple[tuple[int, int], tuple[int, int]] | None = None,
         top: int | None = None,
         dtype: torch.dtype = torch.float32,
+        steering: Steering | None = None,
+        below: tuple[int, Tensor] | None = None,
     ) -> None:
         device = pyramid.color_mean.device
         sizes = pyramid.canvas(*(canvas or pyramid.sizes[-1]))
@@ -263,11 +306,19 @@ class Stream:
         if window is not None:
             rows, columns = (torch.arange(a, b, device=device) for a, b in window)
             place = Place(place.canvas, rows, columns, place.anchored)
-        self.pyramid = pyramid
+        self.pyramid, self.steering, self.below = pyramid, steering, below
         with torch.inference_mode():
             self.source = self._build(top, place, sizes, draw, draw.start_frame, dtype)
 
     def _build(
+        self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
+    ) -> Source:
+        if self.below is not None and scale == self.below[0]:
+            return ClipSource(self.below[1], place, start)
+        source = self._scale(scale, place, sizes, draw, start, dtype)
+        return source if self.steering is None else self.steering.steer(source, scale, place, draw, start)
+
+    def _scale(
         self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
     ) -> Source:
         net = self.pyramid.scales[scale]
@@ -275,11 +326,14 @@ class Stream:
         if scale == 0:
             own = _at_own_speed(draw)
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
-            if isinstance(net, LinearDynamics):
-                source: Source = LinearSource(self.pyramid, place, own, first)
+            if isinstance(net, ScaleGenerator):
+                source: Source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+                if self.steering is not None:
+                    source = self.steering.start(source, own)
+            elif self.steering is not None:
+                source = self.steering.linear(place, own, first)
             else:
-                assert isinstance(net, ScaleGenerator)
-                source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+                source = LinearSource(self.pyramid, place, own, first)
             return source if draw.speed == 1 else Retimed(source, first, start, own.speed)
         assert isinstance(net, ScaleGenerator)
         grown = place.grown(net.margin)
@@ -327,6 +381,13 @@ def tiled_chunks(
                 stream = Stream(pyramid, now, canvas, ((top, bottom), (left, right)))
                 frames[..., top:bottom, left:right] = stream.take(count)
         yield frames
+
+
+def there_and_back(frames: Tensor, num_frames: int) -> Tensor:
+    """Frame numbers of any size to those of a clip that is played forwards and backwards for ever."""
+    turn = max(1, 2 * (num_frames - 1))
+    frames = frames % turn
+    return torch.minimum(frames, turn - frames)
 
 
 def _conv3d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ ROOMS = [
     {"config", "errors"},
     {"video", "pyramid", "noise"},
     {"networks", "linear_dynamics", "losses"},
-    {"data_update", "sampler", "metrics", "baselines"},
+    {"data_update", "sampler", "steering", "metrics", "baselines"},
     {"trainer", "checkpoint", "rundir", "estimate"},
     {"model", "diffusers_pipeline"},
     {"predict", "edit", "hub"},

@@ -1,0 +1,211 @@
+"""A stream that begins with a given picture, or stands on given frames, and is the texture's own afterwards.
+
+A picture at frame 0 says something of every frame around it, and ever less of those further away. The linear
+coarse model knows how much: its states are jointly Gaussian, so the stream that a seed names is moved to one
+that passes through the picture by the covariance of each frame with frame 0 (Matheron's rule, conditioning by
+kriging: Journel & Huijbregts 1978). Above it, each scale's frame 0 is made the picture, and what that took is
+carried to the frames around as far as detail lasts. All of it dies away: what follows is the stream itself,
+frame by frame, so a prediction is endless, never repeats and has no joint.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dtsgan.linear_dynamics import LinearDynamics, companion, stationary_covariance
+from dtsgan.networks import HORIZON, FrameEncoder, Place, PyramidGenerator, taper
+from dtsgan.pyramid import resize
+from dtsgan.sampler import Draw, LinearSource, ScaleSource, Source
+
+RAMP = 8  # frames in which the seed's own chance grows from none to all
+
+
+class Steering:
+    """What a given picture asks of each scale. Handed to a `Stream`, whose frame 0 it becomes.
+
+    Args:
+        pyramid: a trained pyramid.
+        picture: `(B, 3, H, W)` in [-1, 1] at the finest scale; B is 1 or the number of seeds.
+        encoder: trained on this pyramid, or None: a linear coarse model does without, at some cost in detail.
+    """
+
+    def __init__(self, pyramid: PyramidGenerator, picture: Tensor, encoder: FrameEncoder | None) -> None:
+        self.pyramid, self.encoder = pyramid, encoder
+        self.given = picture
+        clip = picture[:, :, None].to(pyramid.color_mean)
+        self.pictures = [pyramid.whiten(resize(clip, size)) for size in pyramid.sizes]  # B 3 1 H W each
+
+    @property
+    def lowest(self) -> int:
+        """The coarsest scale that the picture reaches: the finest alone in the paper's form."""
+        is_paper = self.encoder is not None and self.encoder.config.form == "paper"
+        return self.pyramid.num_scales - 1 if is_paper else 0
+
+    def linear(self, place: Place, draw: Draw, start: int) -> Source:
+        """The linear coarse model of a stream, steered unless the encoder leaves it alone."""
+        if self.lowest > 0:
+            return LinearSource(self.pyramid, place, draw, start)
+        coarse = resize(self.given[:, :, None].to(self.pyramid.color_mean), self.pyramid.sizes[0])
+        return SteeredLinearSource(self.pyramid, place, draw, start, coarse[:, :, 0])
+
+    def start(self, source: ScaleSource, draw: Draw) -> Source:
+        """The coarsest scale generator, whose noise around frame 0 the encoder chooses."""
+        if self.lowest > 0:
+            return source
+        assert self.encoder is not None
+        assert self.encoder.noise is not None
+        reach = self.encoder.noise.reach
+        rows, columns = source.input_place.inside()
+        picture = self.pictures[0][:, :, 0, rows][..., columns]
+        given = self.encoder.noise(picture)  # B 3 2K+1 H W
+        std = float(source.net.noise_std)
+
+        def blended(z: Tensor, frames: Tensor) -> Tensor:
+            for k, frame in enumerate(frames.tolist()):
+                t = draw.distance_to_start(frame)
+                if abs(t) <= reach:
+                    share = noise_share(t, source.net.margin, reach)
+                    z[:, :, k] = (1 - share**2) ** 0.5 * z[:, :, k] + share * std * given[:, :, t + reach]
+            return z
+
+        source.given = blended
+        return source
+
+    def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
+        """A scale of a stream, beginning at frame `start`, so that its frame 0 is the picture."""
+        if scale < self.lowest:
+            return source
+        return SteeredSource(self, source, scale, place, draw, start)
+
+    def decay(self, scale: int) -> Tensor:
+        """How much of what the picture shows and the scale does not draw is still there k frames away,
+        `(HORIZON + 1,)`, from 1."""
+        if self.encoder is not None:
+            return self.encoder.decay[scale]
+        coarse = self.pyramid.scales[0]
+        assert isinstance(coarse, LinearDynamics)
+        return coarse.persistence(HORIZON + 1) ** (1 + (scale > 0))
+
+
+class SteeredSource:
+    """A scale whose frame 0 is the picture; on both sides its detail is carried on and dies away."""
+
+    def __init__(
+        self, steering: Steering, source: Source, scale: int, place: Place, draw: Draw, start: int
+    ) -> None:
+        self.steering, self.source, self.scale, self.draw, self.next = steering, source, scale, draw, start
+        rows, columns = place.inside()  # a free texture goes on beyond the picture: its border is repeated
+        self.picture = steering.pictures[scale][:, :, :, rows][..., columns]  # B 3 1 H W
+        self.decay = steering.decay(scale).to(self.picture)
+        # what the picture shows and the scale does not draw is known once frame 0 is drawn
+        self.early = source.take(1 - start)
+        self.detail = self.picture - self.early[:, :, -1:]
+        self.net = None if steering.encoder is None else steering.encoder.carrier(scale)
+
+    def take(self, count: int) -> Tensor:
+        have = min(count, self.early.shape[2])
+        drawn, self.early = self.early[:, :, :have], self.early[:, :, have:]
+        if count > have:
+            drawn = torch.cat([drawn, self.source.take(count - have)], 2)
+        frames = range(self.next, self.next + count)
+        distance = torch.tensor([self.draw.distance_to_start(t) for t in frames])
+        self.next += count
+        near = distance.abs() <= HORIZON
+        if not near.any():
+            return drawn
+        drawn = drawn.clone()
+        drawn[:, :, near] += self._carried(drawn[:, :, near], distance[near])
+        return drawn
+
+    def _carried(self, drawn: Tensor, distance: Tensor) -> Tensor:
+        """What the picture adds to the frames at these distances, `(B, 3, T, H, W)`."""
+        if self.net is not None:
+            return self.net(self.detail, self.picture, drawn, distance, self.decay)
+        weight = self.decay[distance.abs()] * taper(distance).to(drawn)
+        return self.detail * weight.view(-1, 1, 1)
+
+
+class SteeredLinearSource(LinearSource):
+    """The linear model's states given the one of frame 0 that the picture shows.
+
+    With s the stream of the seed, G(t) the covariance of frames t apart and x the picture's state, the states
+    given the picture are s_t + G(t) G(0)^-1 (x - s_0): an exact draw from the model's own process through x.
+    The seed's part of it enters over `RAMP` frames, so that a prediction begins with what is most likely.
+    """
+
+    def __init__(
+        self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int, picture: Tensor
+    ) -> None:
+        super().__init__(pyramid, place, draw, start)
+        self.early = super().states(1 - start)  # B T n, the last is frame 0
+        self.next = start
+        state = self.model.infer(picture).double()  # B n
+        self.step = torch.from_numpy(companion(self.transition.cpu().numpy())).to(state)  # lags n, lags n
+        covariance = stationary_covariance(*(m.cpu().numpy() for m in (self.transition, self.noise_factor)))
+        n = state.shape[1]
+        spread = torch.from_numpy(covariance[:, :n].copy()).to(state)  # Cov(stacked states, x_0)
+        if draw.period:  # summed over all periods: sum_j M^(jP) = (1 - M^P)^-1
+            whole = torch.linalg.matrix_power(self.step, draw.period)
+            one = torch.eye(len(whole)).to(whole)
+            spread = torch.linalg.solve(one - whole, spread)
+            at_zero = spread[:n] + (whole @ spread)[:n].T
+        else:
+            at_zero = spread[:n]
+        # G(0)^-1 times what is wanted at frame 0 and what the stream has there
+        pair = torch.cat([state, self.early[:, -1]])
+        weights = torch.linalg.solve(at_zero, pair.T)  # n 2B
+        self.ahead: Tensor | None = spread @ weights  # lags n, 2B: of frame `time`
+        self.time, self.reach = 0, self.model.memory()
+        behind = torch.zeros(len(self.step), weights.shape[1]).to(state)
+        behind[:n] = weights
+        self.behind = []  # [k]: of frame -k
+        for _ in range(draw.period or 1 - start):
+            self.behind.append(spread.T @ behind)  # n 2B
+            behind = self.step.T @ behind
+        self.behind.append(spread.T @ behind)
+        if draw.period:
+            self.table = [
+                self._forward(t) + self.behind[draw.period - t] for t in range(draw.period)
+            ]
+
+    def states(self, count: int) -> Tensor:
+        have = min(count, self.early.shape[1])
+        states, self.early = self.early[:, :have], self.early[:, have:]
+        first = self.next
+        self.next += have
+        if count > have:
+            states = torch.cat([states, super().states(count - have)], 1)
+        moved = [
+            self._moved(now, t) for now, t in zip(states.unbind(1), range(first, first + count), strict=True)
+        ]
+        return torch.stack(moved, 1)
+
+    def _moved(self, state: Tensor, t: int) -> Tensor:
+        """The stream's state at frame t, moved as the picture asks."""
+        if self.draw.period:
+            pull: Tensor | None = self.table[t % self.draw.period]
+        else:
+            pull = self.behind[-t] if t < 0 else self._forward(t)
+        if pull is None:
+            return state
+        wanted, own = pull.T.chunk(2)
+        distance = abs(self.draw.distance_to_start(t))
+        chance = math.sin(math.pi / 2 * min(1, distance / RAMP)) ** 2
+        return chance * (state - own) + wanted
+
+    def _forward(self, t: int) -> Tensor | None:
+        """What frames t from 0 on are pulled by, in order; None when the picture is forgotten."""
+        while self.ahead is not None and self.time < t:
+            self.ahead, self.time = self.step @ self.ahead, self.time + 1
+            if self.time > self.reach and not self.draw.period:
+                self.ahead = None
+        return None if self.ahead is None else self.ahead[: self.early.shape[2]]
+
+
+def noise_share(distance: int, margin: int, reach: int) -> float:
+    """How much of the noise at this distance from the picture is the encoder's: almost all where frame 0 sees
+    it, then less and less."""
+    beyond = max(0, abs(distance) - margin) / (reach + 1 - margin)
+    return 0.98 * math.cos(math.pi / 2 * beyond)
+
