@@ -150,8 +150,9 @@ class LinearDynamics(nn.Module):
             power, frames = power @ power, 2 * frames
         return frames
 
-    def infer(self, picture: Tensor) -> Tensor:
-        """The most likely state `(B, n)` of a frame `(B, 3, h, w)` in [-1, 1], one of any scene.
+    def infer(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The most likely state `(B, n)` of a frame `(B, 3, h, w)` in [-1, 1], one of any scene, and how far
+        a state can be told from its frame: `(n, n)`, what would be inferred of each state's own frame.
 
         The frame becomes normal scores by what each pixel showed in the source, beyond which there is nothing
         more extreme. The states are those of the smallest error in the scores (each weighted by how much it
@@ -171,8 +172,12 @@ class LinearDynamics(nn.Module):
         energy = components.T @ (torch.from_numpy(known.var(0))[:, None] * components)
         prior = torch.linalg.inv(self.covariance(1)[0])
         mean_energy = energy.diagonal().mean()
-        states = torch.linalg.solve(energy + mean_energy * prior, components.T @ weighted)  # n B
-        return states.T.to(self.states)
+        # n, B + n
+        solved = torch.linalg.solve(
+            energy + mean_energy * prior, torch.cat([components.T @ weighted, energy], 1)
+        )
+        states, told = solved[:, : len(picture)].T, solved[:, len(picture) :]
+        return states.to(self.states.device), told.to(self.states.device)
 
     def covariance(self, count: int) -> Tensor:
         """Cov(x_t, x_0) for t = 0 to count - 1, `(count, n, n)`, float64 on the CPU."""

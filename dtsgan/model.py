@@ -258,8 +258,7 @@ class DTSGAN:
             pyramid = PyramidGenerator(config, sizes, num_frames)
         pyramid.load_state_dict(_read_tensors(folder / "pyramid", pyramid), strict=True, assign=True)
         record = _read_config(folder / "training.json") if (folder / "training.json").exists() else {}
-        model = cls(pyramid, fps, record, _read_encoder(folder / "encoder", config, len(sizes)))
-        return model.to(device)
+        return cls(pyramid, fps, record, _read_encoder(folder / "encoder", config, len(sizes))).to(device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Writes a model folder, a file at a time, each whole or not at all."""

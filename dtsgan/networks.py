@@ -269,8 +269,7 @@ class FrameEncoder(nn.Module):
         # how much of what a picture shows and a scale does not draw is still there k frames away
         self.register_buffer("decay", torch.zeros(num_scales, HORIZON + 1))
         is_paper = config.form == "paper"
-        # at a linear coarsest scale all is known in closed form
-        lowest = num_scales - 1 if is_paper else int(model.coarse == "linear")
+        lowest = num_scales - 1 if is_paper else 0
         self.carriers = nn.ModuleDict({
             str(n): DetailCarrier(config.features, is_exact=not is_paper) for n in range(lowest, num_scales)
         })  # fmt: skip
@@ -279,8 +278,8 @@ class FrameEncoder(nn.Module):
 
     def carrier(self, scale: int) -> "DetailCarrier | None":
         """The network that conditions a scale, if there is one."""
-        name = str(scale)
-        return self.carriers[name] if name in self.carriers else None  # type: ignore[return-value]
+        known: Any = dict(self.carriers.items())
+        return known.get(str(scale))
 
 
 class DetailCarrier(nn.Module):

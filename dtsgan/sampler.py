@@ -327,9 +327,8 @@ class Stream:
             own = _at_own_speed(draw)
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
             if isinstance(net, ScaleGenerator):
-                source: Source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
-                if self.steering is not None:
-                    source = self.steering.start(source, own)
+                lowest = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+                source: Source = lowest if self.steering is None else self.steering.start(lowest, own)
             elif self.steering is not None:
                 source = self.steering.linear(place, own, first)
             else:

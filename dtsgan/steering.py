@@ -18,7 +18,7 @@ from dtsgan.networks import HORIZON, FrameEncoder, Place, PyramidGenerator, tape
 from dtsgan.pyramid import resize
 from dtsgan.sampler import Draw, LinearSource, ScaleSource, Source
 
-RAMP = 8  # frames in which the seed's own chance grows from none to all
+RAMP = 6  # frames in which the seed's own chance grows from none to all
 
 
 class Steering:
@@ -28,10 +28,15 @@ class Steering:
         pyramid: a trained pyramid.
         picture: `(B, 3, H, W)` in [-1, 1] at the finest scale; B is 1 or the number of seeds.
         encoder: trained on this pyramid, or None: a linear coarse model does without, at some cost in detail.
+        lesson: the scale whose carrier is being trained: it is drawn without, and the linear coarse model
+            without chance, so that the carrier learns what is to be expected.
     """
 
-    def __init__(self, pyramid: PyramidGenerator, picture: Tensor, encoder: FrameEncoder | None) -> None:
-        self.pyramid, self.encoder = pyramid, encoder
+    def __init__(
+        self, pyramid: PyramidGenerator, picture: Tensor, encoder: FrameEncoder | None,
+        lesson: int | None = None,
+    ) -> None:  # fmt: skip
+        self.pyramid, self.encoder, self.lesson = pyramid, encoder, lesson
         self.given = picture
         clip = picture[:, :, None].to(pyramid.color_mean)
         self.pictures = [pyramid.whiten(resize(clip, size)) for size in pyramid.sizes]  # B 3 1 H W each
@@ -47,7 +52,8 @@ class Steering:
         if self.lowest > 0:
             return LinearSource(self.pyramid, place, draw, start)
         coarse = resize(self.given[:, :, None].to(self.pyramid.color_mean), self.pyramid.sizes[0])
-        return SteeredLinearSource(self.pyramid, place, draw, start, coarse[:, :, 0])
+        ramp = RAMP if self.lesson is None else math.inf
+        return SteeredLinearSource(self.pyramid, place, draw, start, coarse[:, :, 0], ramp)
 
     def start(self, source: ScaleSource, draw: Draw) -> Source:
         """The coarsest scale generator, whose noise around frame 0 the encoder chooses."""
@@ -74,7 +80,7 @@ class Steering:
 
     def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
         """A scale of a stream, beginning at frame `start`, so that its frame 0 is the picture."""
-        if scale < self.lowest:
+        if scale < self.lowest or scale == self.lesson:
             return source
         return SteeredSource(self, source, scale, place, draw, start)
 
@@ -129,18 +135,21 @@ class SteeredSource:
 class SteeredLinearSource(LinearSource):
     """The linear model's states given the one of frame 0 that the picture shows.
 
-    With s the stream of the seed, G(t) the covariance of frames t apart and x the picture's state, the states
-    given the picture are s_t + G(t) G(0)^-1 (x - s_0): an exact draw from the model's own process through x.
-    The seed's part of it enters over `RAMP` frames, so that a prediction begins with what is most likely.
+    With s the stream of the seed, G(t) the covariance of frames t apart, x the state inferred from the
+    picture and W how much of a state its picture tells, the states given the picture are
+    s_t + G(t) G(0)^-1 (x - W s_0): a draw from the model's own process that agrees with the picture in all
+    that it tells. The seed's part of it enters over `ramp` frames, so that a prediction begins with what is
+    most likely.
     """
 
     def __init__(
-        self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int, picture: Tensor
+        self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int, picture: Tensor, ramp: float
     ) -> None:
         super().__init__(pyramid, place, draw, start)
+        self.ramp = ramp
         self.early = super().states(1 - start)  # B T n, the last is frame 0
         self.next = start
-        state = self.model.infer(picture).double()  # B n
+        state, told = self.model.infer(picture)  # B n, n n
         self.step = torch.from_numpy(companion(self.transition.cpu().numpy())).to(state)  # lags n, lags n
         covariance = stationary_covariance(*(m.cpu().numpy() for m in (self.transition, self.noise_factor)))
         n = state.shape[1]
@@ -153,8 +162,9 @@ class SteeredLinearSource(LinearSource):
         else:
             at_zero = spread[:n]
         # G(0)^-1 times what is wanted at frame 0 and what the stream has there
-        pair = torch.cat([state, self.early[:, -1]])
+        pair = torch.cat([state, self.early[:, -1] @ told.T])
         weights = torch.linalg.solve(at_zero, pair.T)  # n 2B
+        self.size = n
         self.ahead: Tensor | None = spread @ weights  # lags n, 2B: of frame `time`
         self.time, self.reach = 0, self.model.memory()
         behind = torch.zeros(len(self.step), weights.shape[1]).to(state)
@@ -165,9 +175,11 @@ class SteeredLinearSource(LinearSource):
             behind = self.step.T @ behind
         self.behind.append(spread.T @ behind)
         if draw.period:
-            self.table = [
-                self._forward(t) + self.behind[draw.period - t] for t in range(draw.period)
-            ]
+            self.table: list[Tensor] = []  # of every frame of the loop
+            forward = spread @ weights
+            for t in range(draw.period):
+                self.table.append(forward[:n] + self.behind[draw.period - t])
+                forward = self.step @ forward
 
     def states(self, count: int) -> Tensor:
         have = min(count, self.early.shape[1])
@@ -191,16 +203,16 @@ class SteeredLinearSource(LinearSource):
             return state
         wanted, own = pull.T.chunk(2)
         distance = abs(self.draw.distance_to_start(t))
-        chance = math.sin(math.pi / 2 * min(1, distance / RAMP)) ** 2
+        chance = math.sin(math.pi / 2 * min(1, distance / self.ramp)) ** 2
         return chance * (state - own) + wanted
 
     def _forward(self, t: int) -> Tensor | None:
         """What frames t from 0 on are pulled by, in order; None when the picture is forgotten."""
         while self.ahead is not None and self.time < t:
             self.ahead, self.time = self.step @ self.ahead, self.time + 1
-            if self.time > self.reach and not self.draw.period:
+            if self.time > self.reach:
                 self.ahead = None
-        return None if self.ahead is None else self.ahead[: self.early.shape[2]]
+        return None if self.ahead is None else self.ahead[: self.size]
 
 
 def noise_share(distance: int, margin: int, reach: int) -> float:
@@ -208,4 +220,3 @@ def noise_share(distance: int, margin: int, reach: int) -> float:
     it, then less and less."""
     beyond = max(0, abs(distance) - margin) / (reach + 1 - margin)
     return 0.98 * math.cos(math.pi / 2 * beyond)
-

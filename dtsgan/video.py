@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -181,6 +181,48 @@ def read_clip(
         warnings=tuple(notes),
     )
     return from_uint8(np.stack(frames)[None]), info
+
+
+def read_picture(path: PathLike, frame: int | None = None) -> tuple[Tensor, VideoInfo]:
+    """Reads one picture, `(3, H, W)`, and what was read.
+
+    Args:
+        frame: of a video, the number of the frame to take. Without it a video is refused.
+
+    Raises:
+        FileNotFoundError: if nothing is at `path`.
+        VideoError: if it is no picture, or a video where no frame was named, or one that has no such frame.
+    """
+    if frame is not None:
+        seen = probe(path)
+        if not 0 <= frame < max(1, seen.num_frames or frame + 1):
+            raise VideoError(f"{path} has {seen.num_frames} frames: name one from 0 to {seen.num_frames - 1}")
+        start = max(0.0, (frame - 0.5) / seen.fps)
+        clip, info = read_clip(path, start=start, end=(frame + 0.5) / seen.fps, min_frames=1)
+        return clip[0, :, 0], info
+    seen = probe(path)
+    if Path(path).is_dir() or seen.num_frames > 1:
+        raise VideoError(
+            f"{path} is a video of {seen.num_frames} frames and a picture is wanted: give a picture, or name "
+            "one of its frames with --frame"
+        )
+    clip, info = read_clip(path, min_frames=1)
+    if clip.shape[2] > 1:
+        raise VideoError(f"{path} is a video and a picture is wanted: name one of its frames with --frame")
+    if _is_transparent(Path(path)):
+        note = f"{path} is transparent in parts, which are taken as black"
+        info = replace(info, warnings=(*info.warnings, note))
+    return clip[0, :, 0], info
+
+
+def _is_transparent(path: Path) -> bool:
+    try:
+        with _picture(path) as image:
+            if "A" not in image.getbands() and "transparency" not in image.info:
+                return False
+            return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)
+    except UnidentifiedImageError:
+        return False
 
 
 def probe(path: PathLike) -> VideoInfo:
