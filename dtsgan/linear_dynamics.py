@@ -150,7 +150,7 @@ class LinearDynamics(nn.Module):
             power, frames = power @ power, 2 * frames
         return frames
 
-    def infer(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def infer(self, picture: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The most likely state `(B, n)` of a frame `(B, 3, h, w)` in [-1, 1], one of any scene, and how far
         a state can be told from its frame: `(n, n)`, what would be inferred of each state's own frame.
 
@@ -158,20 +158,26 @@ class LinearDynamics(nn.Module):
         more extreme. The states are those of the smallest error in the scores (each weighted by how much it
         moves, as the components were) plus the energy that they would have by chance: an unlike picture has
         small states.
+
+        Args:
+            known: `(h, w)`, the pixels to go by; all of them when not given.
         """
-        known = self.colors.double().cpu().numpy().transpose(1, 2, 0)  # Q 3 P
-        known = np.ascontiguousarray(known.reshape(len(known), -1))  # Q D
-        scores = torch.from_numpy(np.sort(normal_scores(known), 0).T.copy())  # D Q
-        values = torch.from_numpy(np.sort(known, 0).T.copy())
+        shown = self.colors.double().cpu().numpy().transpose(1, 2, 0)  # Q 3 P
+        shown = np.ascontiguousarray(shown.reshape(len(shown), -1))  # Q D
+        scores = torch.from_numpy(np.sort(normal_scores(shown), 0).T.copy())  # D Q
+        values = torch.from_numpy(np.sort(shown, 0).T.copy())
+        weight = torch.from_numpy(shown.var(0))[:, None]  # D 1
         seen = picture.detach().double().cpu().flatten(1).T.contiguous()  # D B
         high = torch.searchsorted(values, seen).clamp(1, values.shape[1] - 1)
         (v0, v1), (s0, s1) = ([x.gather(1, high - 1), x.gather(1, high)] for x in (values, scores))
         part = ((seen - v0) / (v1 - v0).clamp(min=1e-9)).clamp(0, 1)
-        weighted = torch.from_numpy(known.var(0))[:, None] * (s0 + part * (s1 - s0))  # D B
         components = self.components.double().cpu()
-        energy = components.T @ (torch.from_numpy(known.var(0))[:, None] * components)
+        mean_energy = (components.square() * weight).sum() / components.shape[1]
+        if known is not None:
+            weight = weight * known.cpu().flatten().repeat(3)[:, None]
+        weighted = weight * (s0 + part * (s1 - s0))  # D B
+        energy = components.T @ (weight * components)
         prior = torch.linalg.inv(self.covariance(1)[0])
-        mean_energy = energy.diagonal().mean()
         # n, B + n
         solved = torch.linalg.solve(
             energy + mean_energy * prior, torch.cat([components.T @ weighted, energy], 1)

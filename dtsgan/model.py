@@ -17,15 +17,16 @@ from dtsgan.config import FORMAT_VERSION, EncoderConfig, ModelConfig, parse_sett
 from dtsgan.errors import ConfigError, ModelFileError, nearest
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
 from dtsgan.networks import FrameEncoder, PyramidGenerator
-from dtsgan.pyramid import Size, fit_picture
+from dtsgan.pyramid import Size, fit_picture, resize
 from dtsgan.rundir import RunDir, write_json
 from dtsgan.sampler import Draw, Stream, tiled_chunks
-from dtsgan.steering import Steering
+from dtsgan.steering import Harmony, Steering, feathered
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights"
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # in pyramid/ and encoder/, as diffusers names them
 TILE = 256  # side of the tiles in which large canvases are drawn
 MAX_SIDE = 16384
+RIM = 0.03  # of the shorter side: width of the feathered rim of an edit
 MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it is damaged or hostile
 
 
@@ -185,6 +186,70 @@ class DTSGAN:
         draw = Draw(seeds=[seed] * len(picture), period=period, speed=speed)
         steering = Steering(self.pyramid, picture.to(self.device), self.encoder)
         return Stream(self.pyramid, draw, steering=steering).chunks(num_frames)
+
+    # -- editing ---
+
+    def edit(self, clip: Tensor, mask: Tensor, start_scale: int | None = None, seed: int = 0) -> Tensor:
+        """Makes what was edited plainly, by pasting or painting, part of the texture.
+
+        The clip enters the pyramid at `start_scale`; the scales above draw it anew inside the mask, while all
+        around it, at every scale, it stays.
+
+        Args:
+            clip: the edited video, `(1, 3, T, H, W)` in [-1, 1], of the texture's own size (any size, if it
+                is free).
+            mask: where it was edited, `(H, W)` or `(T, H, W)`; above 0 is inside. It gets a feathered rim.
+            start_scale: the coarser, the more is drawn anew: 0 keeps the edit's layout, the finest but one
+                nearly all of it. The default keeps what is seen at about twice the coarsest size.
+            seed: of the detail that is drawn.
+
+        Returns:
+            `(1, 3, T, H, W)`; outside the mask and its rim it is `clip` to the last bit.
+
+        Raises:
+            ConfigError: a mask that is empty or of another size, a clip that does not fit the texture, or no
+                such scale.
+        """
+        clip = self._check_clip(clip)
+        mask = check_mask(mask, clip)
+        sizes = self.pyramid.canvas(*clip.shape[3:])
+        last = len(sizes) - 2
+        if last < 0:
+            raise ConfigError("this model has one scale, and an edit is drawn anew by those above the first")
+        scale = min(1, last) if start_scale is None else start_scale
+        if not 0 <= scale <= last:
+            raise ConfigError(
+                f"the start scale is 0 to {last} (the finest draws nothing anew), got {start_scale}"
+            )
+        rim = max(2, round(min(clip.shape[3:]) * RIM))
+        soft = feathered(mask, rim)
+        masks = [resize(soft, size).clamp(0, 1).to(self.device) for size in sizes]
+        clips = [self.pyramid.whiten(resize(clip.to(self.device), size)) for size in sizes]
+        stream = Stream(
+            self.pyramid,
+            Draw(seeds=[seed]),
+            (clip.shape[3], clip.shape[4]),
+            steering=Harmony(clips, masks),
+            below=(scale, clips[scale]),
+        )
+        drawn = torch.cat(list(stream.chunks(clip.shape[2])), 2).to(clip)
+        return torch.where(soft > 0, drawn, clip)
+
+    def _check_clip(self, clip: Tensor) -> Tensor:
+        if clip.ndim != 5 or clip.shape[:2] != (1, 3) or clip.shape[2] < 1 or not clip.is_floating_point():
+            raise ConfigError(f"a clip to edit is (1, 3, T, H, W) in [-1, 1], got {[*clip.shape]}")
+        height, width = self.size
+        size = (clip.shape[3], clip.shape[4])
+        if self.pyramid.config.anchored and size != self.size:
+            raise ConfigError(
+                f"the clip is {size[1]}x{size[0]} and this texture is a scene of {width}x{height}: edit the "
+                "video that it was trained on, or one that it drew"
+            )
+        if min(size) < 16 or max(size) > MAX_SIDE:
+            raise ConfigError(
+                f"a clip must be 16 to {MAX_SIDE} pixels high and wide, got {size[1]}x{size[0]}"
+            )
+        return clip.float()
 
     def _follow(self, other: int | None, axis: int) -> int:
         """The side that keeps the trained aspect when only the other one is given."""
@@ -367,6 +432,25 @@ def check_image(image: Tensor) -> Tensor:
             f"an image must be 8 to {MAX_SIDE} pixels high and wide, got {batch.shape[3]}x{batch.shape[2]}"
         )
     return batch.float()
+
+
+def check_mask(mask: Tensor, clip: Tensor) -> Tensor:
+    """`(1, 1, T, H, W)` of 0 and 1 for a clip `(1, 3, T, H, W)`.
+
+    Raises:
+        ConfigError: if it is empty or of another size or length.
+    """
+    layers = mask.reshape(-1, *mask.shape[-2:]) if mask.ndim >= 2 else mask[None, None]
+    size, length = (clip.shape[3], clip.shape[4]), clip.shape[2]
+    if tuple(layers.shape[1:]) != size or len(layers) not in (1, length):
+        raise ConfigError(
+            f"the mask has {len(layers)} frames of {layers.shape[2]}x{layers.shape[1]} and the clip {length} "
+            f"of {size[1]}x{size[0]}: give one mask for all frames, or one a frame, of the clip's size"
+        )
+    inside = (layers > 0).float().to(clip.device)
+    if not inside.any():
+        raise ConfigError("the mask is empty, so there is nothing to edit: mark what is to be drawn anew")
+    return inside.expand(length, -1, -1)[None, None].contiguous()
 
 
 def _read_encoder(folder: Path, model: ModelConfig, num_scales: int) -> FrameEncoder | None:

@@ -283,15 +283,16 @@ class FrameEncoder(nn.Module):
 
 
 class DetailCarrier(nn.Module):
-    """How the detail of a picture lives on in the frames around it, at one scale."""
+    """How the detail of a picture lives on in the frames around it, at one scale: moved to where the frame
+    drawn says that it has gone, kept as far as it lasts, and corrected."""
 
     unit: Tensor
 
     def __init__(self, features: int, is_exact: bool) -> None:
         super().__init__()
         self.is_exact = is_exact
-        self.register_buffer("unit", torch.ones(()))  # deviation of the detail that it was trained on
-        widths = [11, features, features, features, 3]
+        self.register_buffer("unit", torch.ones(()))  # deviation of what it is asked to say
+        widths = [11, features, features, features, 6]  # out: a change of colour, a velocity, what is kept
         # what moves leaves the place where it was: growing steps let it be found again
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, 3, padding=d, dilation=d, padding_mode="replicate")
@@ -312,11 +313,13 @@ class DetailCarrier(nn.Module):
             decay: `(HORIZON + 1,)`, what is known of how long detail lasts, in closed form.
         """
         kept = decay.to(detail)[distance.abs()].view(-1, 1, 1)
-        change = self._net(detail, picture, drawn, distance)
+        change, velocity, gate = self._net(detail, picture, drawn, distance).split((3, 2, 1), 1)
         if self.is_exact:  # frame 0 is the picture, whatever has been learned
-            at_zero = self._net(detail, picture, picture - detail, distance.new_zeros(1))
+            at_zero = self._net(detail, picture, picture - detail, distance.new_zeros(1))[:, :3]
             change = change - kept * at_zero
-        return (kept * detail + self.unit * change) * taper(distance).to(detail).view(-1, 1, 1)
+        moved = _moved(detail.expand(drawn.shape), velocity * distance.to(velocity).view(-1, 1, 1))
+        share = kept + (1 - kept) * gate.tanh()
+        return (share * moved + self.unit * change) * taper(distance).to(detail).view(-1, 1, 1)
 
     def _net(self, detail: Tensor, picture: Tensor, drawn: Tensor, distance: Tensor) -> Tensor:
         shape = drawn.shape
@@ -325,7 +328,7 @@ class DetailCarrier(nn.Module):
         x = torch.cat([*still, drawn, part, part.abs()], 1).transpose(1, 2).flatten(0, 1)  # BT 11 H W
         for i, conv in enumerate(self.convs):
             x = conv(x if i == 0 else F.leaky_relu(x, SLOPE))
-        return x.unflatten(0, (shape[0], shape[2])).transpose(1, 2)
+        return x.unflatten(0, (shape[0], shape[2])).transpose(1, 2).float()
 
 
 class NoiseEncoder(nn.Module):
@@ -351,6 +354,18 @@ class NoiseEncoder(nn.Module):
 def taper(distance: Tensor) -> Tensor:
     """1 at a picture, falling smoothly to nothing just beyond the horizon."""
     return torch.cos(torch.pi / 2 * distance.double().abs() / (HORIZON + 1)).square()
+
+
+def _moved(clip: Tensor, by: Tensor) -> Tensor:
+    """`(B, 3, T, H, W)` moved by `(B, 2, T, H, W)` pixels, right and down; its border is repeated."""
+    batch, _, frames, height, width = clip.shape
+    down, right = (torch.arange(n, device=clip.device, dtype=torch.float32) for n in (height, width))
+    x = (right - by[:, 0] + 0.5) * (2 / width) - 1  # B T H W, from -1 to 1 over the frame
+    y = (down[:, None] - by[:, 1] + 0.5) * (2 / height) - 1
+    grid = torch.stack([x, y], 4).flatten(0, 1)
+    flat = clip.transpose(1, 2).flatten(0, 1).float()
+    moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    return moved.unflatten(0, (batch, frames)).transpose(1, 2)
 
 
 def _fresh(convs: Any) -> None:

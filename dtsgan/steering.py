@@ -11,14 +11,15 @@ frame by frame, so a prediction is endless, never repeats and has no joint.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dtsgan.linear_dynamics import LinearDynamics, companion, stationary_covariance
 from dtsgan.networks import HORIZON, FrameEncoder, Place, PyramidGenerator, taper
 from dtsgan.pyramid import resize
-from dtsgan.sampler import Draw, LinearSource, ScaleSource, Source
+from dtsgan.sampler import ClipSource, Draw, LinearSource, ScaleSource, Source
 
-RAMP = 6  # frames in which the seed's own chance grows from none to all
+RAMP = 8  # frames in which the seed's own chance grows from none to all
 
 
 class Steering:
@@ -213,6 +214,49 @@ class SteeredLinearSource(LinearSource):
             if self.time > self.reach:
                 self.ahead = None
         return None if self.ahead is None else self.ahead[: self.size]
+
+
+class Harmony:
+    """Keeps a given clip at every scale but inside a mask, where each scale draws. Handed to a `Stream` whose
+    frames stand for the clip's.
+
+    Args:
+        clips: the clip at every scale in the pyramid's own colours, `(1, 3, T, h, w)` each.
+        masks: how much of each is drawn anew, `(1, 1, T or 1, h, w)` each, 0 to 1.
+    """
+
+    def __init__(self, clips: list[Tensor], masks: list[Tensor]) -> None:
+        self.clips, self.masks = clips, masks
+
+    def linear(self, place: Place, draw: Draw, start: int) -> Source:
+        raise NotImplementedError("the coarsest scale of an edit is given")
+
+    def start(self, source: ScaleSource, draw: Draw) -> Source:
+        raise NotImplementedError("the coarsest scale of an edit is given")
+
+    def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
+        return HarmonySource(
+            source, ClipSource(self.clips[scale], place, start), ClipSource(self.masks[scale], place, start)
+        )
+
+
+class HarmonySource:
+    """A scale that draws inside a mask and is given all around it."""
+
+    def __init__(self, source: Source, given: Source, mask: Source) -> None:
+        self.source, self.given, self.mask = source, given, mask
+
+    def take(self, count: int) -> Tensor:
+        return torch.lerp(self.given.take(count), self.source.take(count), self.mask.take(count))
+
+
+def feathered(mask: Tensor, width: int) -> Tensor:
+    """`(1, 1, T, H, W)` of 0 and 1 with a rim of `width` pixels around it, in which it falls evenly to 0."""
+    total = grown = mask
+    for _ in range(width):
+        grown = F.max_pool3d(grown, (1, 3, 3), stride=1, padding=(0, 1, 1))
+        total = total + grown
+    return total / (width + 1)
 
 
 def noise_share(distance: int, margin: int, reach: int) -> float:

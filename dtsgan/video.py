@@ -209,20 +209,25 @@ def read_picture(path: PathLike, frame: int | None = None) -> tuple[Tensor, Vide
     clip, info = read_clip(path, min_frames=1)
     if clip.shape[2] > 1:
         raise VideoError(f"{path} is a video and a picture is wanted: name one of its frames with --frame")
-    if _is_transparent(Path(path)):
+    if seen.num_frames <= 1 and float(read_alpha(path).min()) < 1:
         note = f"{path} is transparent in parts, which are taken as black"
         info = replace(info, warnings=(*info.warnings, note))
     return clip[0, :, 0], info
 
 
-def _is_transparent(path: Path) -> bool:
+def read_alpha(path: PathLike) -> Tensor:
+    """How opaque a picture is, `(1, H, W)`: 1 all over where it has no alpha, 0 where nothing is seen."""
     try:
-        with _picture(path) as image:
-            if "A" not in image.getbands() and "transparency" not in image.info:
-                return False
-            return bool(np.asarray(image.convert("RGBA"))[..., 3].min() < 255)
+        with _picture(Path(path)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                alpha = np.asarray(upright.convert("RGBA"))[..., 3]
+            else:
+                alpha = np.full((upright.height, upright.width), 255, np.uint8)
     except UnidentifiedImageError:
-        return False
+        info = probe(path)
+        alpha = np.full((info.height, info.width), 255, np.uint8)
+    return torch.from_numpy(alpha.copy()).float().div_(255)[None]
 
 
 def probe(path: PathLike) -> VideoInfo:
