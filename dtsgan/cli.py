@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_sample(commands)
     _add_predict(commands)
+    _add_edit(commands)
     _add_evaluate(commands)
     _add_list(commands)
     return parser
@@ -302,6 +303,80 @@ def predict_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "file": str(arguments.out), "num_frames": count, "fps": fps, "seed": arguments.seed, "height": height,
         "width": width, "distance": round(distance, 3), "has_encoder": model.has_encoder,
+    }  # fmt: skip
+
+
+# -- edit ---
+
+
+def _add_edit(commands: Any) -> None:
+    p = _command(
+        commands, "edit", edit_command, "edit video of a texture: paste, move, paint, erase, and blend it in",
+        "dtsgan edit runs/river --edited pasted.mp4 --mask mask.png --out river.mp4\n"
+        "dtsgan edit runs/river --edits list.json --out river.mp4\n"
+        'dtsgan edit runs/river --edit \'{"op": "erase", "box": [40, 30, 50, 20]}\' --out river.mp4',
+    )  # fmt: skip
+    p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    p.add_argument("--edited", metavar="CLIP", type=Path, help="video that was edited by other means")
+    p.add_argument(
+        "--mask", metavar="IMAGE|CLIP", type=Path,
+        help="with --edited: where it was edited, not black; a picture, or a video of one mask a frame",
+    )  # fmt: skip
+    p.add_argument(
+        "--clip", metavar="CLIP", type=Path, help="video to be edited (default: the run's own source)"
+    )
+    p.add_argument("--edits", metavar="FILE", type=Path, help="list of edits (JSON, see docs/editing.md)")
+    p.add_argument(
+        "--edit", metavar="JSON", action="append", default=[], dest="more",
+        help="one more edit (repeatable), made after those of --edits",
+    )  # fmt: skip
+    p.add_argument("--save", metavar="FILE", type=Path, help="keep the list of all edits made, as JSON")
+    p.add_argument(
+        "--out", metavar="FILE|DIR", type=Path, required=True, help=".mp4, .mkv, .gif, or a folder"
+    )
+    p.add_argument(
+        "--start-scale", metavar="N", type=int,
+        help="where the edit enters: 0 draws most of it anew (default), the finest scale but one least",
+    )  # fmt: skip
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="of what is drawn (default: %(default)s)")
+
+
+def edit_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan.edit import Edit, apply_edits, load_edits, save_edits
+    from dtsgan.model import DTSGAN
+    from dtsgan.rundir import RunDir
+    from dtsgan.video import read_clip, write_clip
+
+    if (arguments.edited is None) != (arguments.mask is None):
+        arguments.parser.error("--edited CLIP and --mask IMAGE|CLIP belong together")
+    if (arguments.edited is None) == (arguments.edits is None and not arguments.more):
+        arguments.parser.error("give an edited video and its mask, or a list of edits (--edits, --edit)")
+    edits = load_edits(arguments.edits) if arguments.edits else []
+    for text in arguments.more:
+        try:
+            edits.append(Edit.from_dict(json.loads(text)))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"--edit takes a JSON object, got {text!r:.60}: {error}") from error
+    model = DTSGAN.from_pretrained(arguments.model)
+    source = arguments.edited or arguments.clip or RunDir(Path(arguments.model)).source
+    if not source.exists():
+        raise RunError(f"{source} does not exist: give the video to be edited with --clip CLIP")
+    clip, facts = read_clip(source, min_frames=1)
+    for warning in facts.warnings:
+        _say(f"note: {warning}")
+    if arguments.edited is not None:
+        mask = read_clip(arguments.mask, min_frames=1)[0][0].amax(0) + 1  # T H W, 0 where it is black
+        edited = model.edit(clip, mask > 0.02, arguments.start_scale, arguments.seed)
+    else:
+        folder = arguments.edits.parent if arguments.edits else Path()
+        edited = apply_edits(model, clip, edits, arguments.start_scale, arguments.seed, folder)
+    write_clip(arguments.out, edited, facts.fps)
+    if arguments.save is not None:
+        save_edits(arguments.save, edits)
+    _say(f"{arguments.out}: {edited.shape[2]} frames, {len(edits) or 1} edits")
+    return {
+        "file": str(arguments.out), "num_frames": edited.shape[2], "fps": facts.fps, "seed": arguments.seed,
+        "edits": [one.to_dict() for one in edits],
     }  # fmt: skip
 
 

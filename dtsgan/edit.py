@@ -254,7 +254,8 @@ def _carried(clip: Tensor, frame: Tensor, mask: Tensor, number: int) -> tuple[Te
     empty: Any = None
     length, height, width = clip.shape[2:]
     grey = np.ascontiguousarray(to_uint8(clip)[0].mean(-1).round().astype(np.uint8))  # T H W
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    library: Any = cv2  # whose hints do not know this algorithm
+    flow = library.DISOpticalFlow_create(library.DISOPTICAL_FLOW_PRESET_MEDIUM)
     patch = np.concatenate([frame[0].numpy(), mask[0].numpy()]).transpose(1, 2, 0)  # H W 4
     own = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32)  # H W 2: x, y
     edited, masks = clip.clone(), torch.zeros_like(clip[:, :1])
@@ -266,7 +267,7 @@ def _carried(clip: Tensor, frame: Tensor, mask: Tensor, number: int) -> tuple[Te
                 origin = cv2.remap(origin, back, empty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             seen: Any = cv2.remap(patch, origin, empty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
             inside = torch.from_numpy(seen[..., 3] > 0.5)
-            moved = torch.from_numpy(seen[..., :3].copy()).permute(2, 0, 1) / seen[..., 3].clip(0.5)
+            moved = torch.from_numpy(seen[..., :3] / seen[..., 3:].clip(0.5)).permute(2, 0, 1)
             edited[0, :, t] = torch.where(inside, moved, clip[0, :, t])
             masks[0, 0, t] = inside.float()
     return edited, masks

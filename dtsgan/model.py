@@ -20,7 +20,7 @@ from dtsgan.networks import FrameEncoder, PyramidGenerator
 from dtsgan.pyramid import Size, fit_picture, resize
 from dtsgan.rundir import RunDir, write_json
 from dtsgan.sampler import Draw, Stream, tiled_chunks
-from dtsgan.steering import Harmony, Steering, feathered
+from dtsgan.steering import Harmony, Steering, feathered, joined
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights"
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # in pyramid/ and encoder/, as diffusers names them
@@ -199,8 +199,8 @@ class DTSGAN:
             clip: the edited video, `(1, 3, T, H, W)` in [-1, 1], of the texture's own size (any size, if it
                 is free).
             mask: where it was edited, `(H, W)` or `(T, H, W)`; above 0 is inside. It gets a feathered rim.
-            start_scale: the coarser, the more is drawn anew: 0 keeps the edit's layout, the finest but one
-                nearly all of it. The default keeps what is seen at about twice the coarsest size.
+            start_scale: the coarser, the more is drawn anew: 0, the default, keeps the edit's layout alone,
+                the finest scale but one nearly all that was edited.
             seed: of the detail that is drawn.
 
         Returns:
@@ -216,7 +216,7 @@ class DTSGAN:
         last = len(sizes) - 2
         if last < 0:
             raise ConfigError("this model has one scale, and an edit is drawn anew by those above the first")
-        scale = min(1, last) if start_scale is None else start_scale
+        scale = 0 if start_scale is None else start_scale
         if not 0 <= scale <= last:
             raise ConfigError(
                 f"the start scale is 0 to {last} (the finest draws nothing anew), got {start_scale}"
@@ -225,6 +225,8 @@ class DTSGAN:
         soft = feathered(mask, rim)
         masks = [resize(soft, size).clamp(0, 1).to(self.device) for size in sizes]
         clips = [self.pyramid.whiten(resize(clip.to(self.device), size)) for size in sizes]
+        touched = (resize(mask, sizes[scale]).abs() > 0.01).float().to(self.device)
+        clips[scale] = joined(clips[scale], touched)
         stream = Stream(
             self.pyramid,
             Draw(seeds=[seed]),
@@ -440,7 +442,9 @@ def check_mask(mask: Tensor, clip: Tensor) -> Tensor:
     Raises:
         ConfigError: if it is empty or of another size or length.
     """
-    layers = mask.reshape(-1, *mask.shape[-2:]) if mask.ndim >= 2 else mask[None, None]
+    if mask.ndim < 2:
+        raise ConfigError(f"a mask is (H, W) or (T, H, W), got {[*mask.shape]}")
+    layers = mask.reshape(-1, *mask.shape[-2:])
     size, length = (clip.shape[3], clip.shape[4]), clip.shape[2]
     if tuple(layers.shape[1:]) != size or len(layers) not in (1, length):
         raise ConfigError(
