@@ -185,7 +185,7 @@ class DTSGAN:
         period = (num_frames or 0) if loop else 0
         draw = Draw(seeds=[seed] * len(picture), period=period, speed=speed)
         steering = Steering(self.pyramid, picture.to(self.device), self.encoder)
-        return Stream(self.pyramid, draw, steering=steering).chunks(num_frames)
+        return Stream(self.pyramid, draw, guidance=steering).chunks(num_frames)
 
     # -- editing ---
 
@@ -231,7 +231,7 @@ class DTSGAN:
             self.pyramid,
             Draw(seeds=[seed]),
             (clip.shape[3], clip.shape[4]),
-            steering=Harmony(clips, masks),
+            guidance=Harmony(clips, masks),
             below=(scale, clips[scale]),
         )
         drawn = torch.cat(list(stream.chunks(clip.shape[2])), 2).to(clip)

@@ -157,7 +157,7 @@ class EncoderTraining:
             if self.config.form == "every":
                 picture = self.plain[:, :, start].to(self.device)
                 steering = Steering(self.pyramid, picture, self.encoder, lesson=scale)
-            stream = Stream(self.pyramid, draw, top=scale, steering=steering)
+            stream = Stream(self.pyramid, draw, top=scale, guidance=steering)
             episodes.append(Episode(self._take(stream, 2 * HORIZON + 1), start - HORIZON, start))
         return episodes
 

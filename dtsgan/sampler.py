@@ -63,7 +63,7 @@ class Source(Protocol):
         """The next `count` frames, `(B, 3, count, H, W)` in the pyramid's own colours."""
 
 
-class Steering(Protocol):
+class Guidance(Protocol):
     """What is asked of a stream beyond its seed: see `steering.py`."""
 
     def linear(self, place: Place, draw: Draw, start: int) -> Source:
@@ -179,7 +179,7 @@ class ScaleSource:
         self.position = position
         self.tails: list[Tensor | None] = [None] * len(layers)
         self.delayed: Tensor | None = None
-        self.given: Callable[[Tensor, Tensor], Tensor] | None = None  # what a steering makes of the noise
+        self.given: Callable[[Tensor, Tensor], Tensor] | None = None  # what a guidance makes of the noise
 
     def take(self, count: int) -> Tensor:
         m = self.net.margin
@@ -283,7 +283,7 @@ class Stream:
         window: `((top, bottom), (left, right))` of the canvas; the whole of it when not given.
         top: the last scale drawn; the finest when not given.
         dtype: precision of the convolutions.
-        steering: a picture that frame 0 is to be.
+        guidance: a picture that frame 0 is to be, or a clip that is kept outside a mask (`steering.py`).
         below: `(scale, clip)`: that scale is given, `(B, 3, T, h, w)` in the pyramid's own colours from frame
             0 on, instead of drawn; beyond its ends it goes back and forth.
     """
@@ -296,7 +296,7 @@ class Stream:
         window: tuple[tuple[int, int], tuple[int, int]] | None = None,
         top: int | None = None,
         dtype: torch.dtype = torch.float32,
-        steering: Steering | None = None,
+        guidance: Guidance | None = None,
         below: tuple[int, Tensor] | None = None,
     ) -> None:
         device = pyramid.color_mean.device
@@ -306,7 +306,7 @@ class Stream:
         if window is not None:
             rows, columns = (torch.arange(a, b, device=device) for a, b in window)
             place = Place(place.canvas, rows, columns, place.anchored)
-        self.pyramid, self.steering, self.below = pyramid, steering, below
+        self.pyramid, self.guidance, self.below = pyramid, guidance, below
         with torch.inference_mode():
             self.source = self._build(top, place, sizes, draw, draw.start_frame, dtype)
 
@@ -316,7 +316,7 @@ class Stream:
         if self.below is not None and scale == self.below[0]:
             return ClipSource(self.below[1], place, start)
         source = self._scale(scale, place, sizes, draw, start, dtype)
-        return source if self.steering is None else self.steering.steer(source, scale, place, draw, start)
+        return source if self.guidance is None else self.guidance.steer(source, scale, place, draw, start)
 
     def _scale(
         self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
@@ -328,9 +328,9 @@ class Stream:
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
             if isinstance(net, ScaleGenerator):
                 lowest = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
-                source: Source = lowest if self.steering is None else self.steering.start(lowest, own)
-            elif self.steering is not None:
-                source = self.steering.linear(place, own, first)
+                source: Source = lowest if self.guidance is None else self.guidance.start(lowest, own)
+            elif self.guidance is not None:
+                source = self.guidance.linear(place, own, first)
             else:
                 source = LinearSource(self.pyramid, place, own, first)
             return source if draw.speed == 1 else Retimed(source, first, start, own.speed)

@@ -194,12 +194,7 @@ def read_picture(path: PathLike, frame: int | None = None) -> tuple[Tensor, Vide
         VideoError: if it is no picture, or a video where no frame was named, or one that has no such frame.
     """
     if frame is not None:
-        seen = probe(path)
-        if not 0 <= frame < max(1, seen.num_frames or frame + 1):
-            raise VideoError(f"{path} has {seen.num_frames} frames: name one from 0 to {seen.num_frames - 1}")
-        start = max(0.0, (frame - 0.5) / seen.fps)
-        clip, info = read_clip(path, start=start, end=(frame + 0.5) / seen.fps, min_frames=1)
-        return clip[0, :, 0], info
+        return _read_frame(Path(path), frame)
     seen = probe(path)
     if Path(path).is_dir() or seen.num_frames > 1:
         raise VideoError(
@@ -213,6 +208,23 @@ def read_picture(path: PathLike, frame: int | None = None) -> tuple[Tensor, Vide
         note = f"{path} is transparent in parts, which are taken as black"
         info = replace(info, warnings=(*info.warnings, note))
     return clip[0, :, 0], info
+
+
+def _read_frame(path: Path, number: int) -> tuple[Tensor, VideoInfo]:
+    """One frame of a video, found by counting: not every file tells when its frames are shown."""
+    source, count = _open(path, 0.0, None, max_pixels=4096 * 4096), 0
+    with closing(source.frames), suppress(_EndsEarly, *BROKEN):
+        for _, decode in source.frames:
+            if count == number:
+                pixels = np.ascontiguousarray(decode())
+                height, width = pixels.shape[:2]
+                sides = {"width": width, "height": height, "source_width": width, "source_height": height}
+                info = VideoInfo(path=path, num_frames=1, fps=source.fps or FOLDER_FPS, **sides)
+                return from_uint8(pixels[None, None])[0, :, 0], info
+            count += 1
+    if not count:
+        raise VideoError(f"no frame of {path} can be decoded: {READABLE}")
+    raise VideoError(f"{path} has {count} frames: name one from 0 to {count - 1}")
 
 
 def read_alpha(path: PathLike) -> Tensor:

@@ -67,7 +67,7 @@ def test_what_follows_is_in_the_end_the_seeds_own_video(model, picture):
     if isinstance(coarse, LinearDynamics):
         start += coarse.memory()
     guide = Steering(model.pyramid, picture[None], model.encoder)
-    stream = Stream(model.pyramid, Draw(seeds=[5]), steering=guide)
+    stream = Stream(model.pyramid, Draw(seeds=[5]), guidance=guide)
     for _ in range(start // 64 + 1):
         stream.take(64)
     close(stream.take(4), model.sample(4, seed=5, start_frame=64 * (start // 64 + 1)))
@@ -80,7 +80,7 @@ def test_any_chunking_gives_the_same_prediction(anchored_pyramid, free_pyramid, 
         model = DTSGAN(pyramid, FPS, encoder=wild_encoder(pyramid))
         picture = model.sample(1, seed=77)[:, :, 0]
         guide = Steering(pyramid, picture, model.encoder)
-        stream = Stream(pyramid, Draw(seeds=[4]), steering=guide)
+        stream = Stream(pyramid, Draw(seeds=[4]), guidance=guide)
         parts = torch.cat([stream.take(count) for count in chunks], 2)
         close(parts, model.predict(picture, sum(chunks), 4))
 
@@ -112,7 +112,7 @@ def test_a_picture_becomes_a_perfect_loop(model, picture, speed):
     twice = Stream(
         model.pyramid,
         Draw(seeds=[2], period=40, speed=speed),
-        steering=Steering(model.pyramid, picture[None], model.encoder),
+        guidance=Steering(model.pyramid, picture[None], model.encoder),
     ).take(80)
     close(twice[:, :, 40:], twice[:, :, :40])
     seam = (loop[:, :, 0] - loop[:, :, -1]).abs().mean()
@@ -124,8 +124,8 @@ def test_slow_motion_of_a_future_passes_through_its_frames(anchored_pyramid):
     coarse = DTSGAN(anchored_pyramid.truncated(1), FPS)
     picture = coarse.sample(1, seed=77)[:, :, 0]
     source = lambda speed: Steering(coarse.pyramid, picture, None)  # noqa: E731
-    normal = Stream(coarse.pyramid, Draw(), steering=source(1)).take(30)
-    slow = Stream(coarse.pyramid, Draw(speed=0.5), steering=source(0.5)).take(59)
+    normal = Stream(coarse.pyramid, Draw(), guidance=source(1)).take(30)
+    slow = Stream(coarse.pyramid, Draw(speed=0.5), guidance=source(0.5)).take(59)
     close(slow[0, :, 0], picture[0])
     beyond = HORIZON + 2  # the picture's own detail is carried by the frame, not by the texture's time
     close(slow[:, :, ::2][:, :, beyond:], normal[:, :, beyond:])
@@ -133,7 +133,7 @@ def test_slow_motion_of_a_future_passes_through_its_frames(anchored_pyramid):
 
 
 def test_memory_does_not_grow(model, picture):
-    stream = Stream(model.pyramid, Draw(), steering=Steering(model.pyramid, picture[None], model.encoder))
+    stream = Stream(model.pyramid, Draw(), guidance=Steering(model.pyramid, picture[None], model.encoder))
     sizes = []
     for number in range(60):
         stream.take(4)
@@ -212,6 +212,6 @@ def test_the_papers_form_conditions_the_finest_scale_alone(anchored_pyramid):
     model = DTSGAN(anchored_pyramid, FPS, encoder=wild_encoder(anchored_pyramid, "paper"))
     picture = model.sample(1, seed=77)[:, :, 0]
     guide = Steering(anchored_pyramid, picture, model.encoder)
-    below = Stream(anchored_pyramid, Draw(seeds=[1]), top=1, steering=guide).take_raw(4)
+    below = Stream(anchored_pyramid, Draw(seeds=[1]), top=1, guidance=guide).take_raw(4)
     close(below, Stream(anchored_pyramid, Draw(seeds=[1]), top=1).take_raw(4))
     assert (model.predict(picture, 2, 1)[:, :, 0] - picture).abs().mean() < 0.3
