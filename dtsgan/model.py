@@ -199,8 +199,8 @@ class DTSGAN:
             clip: the edited video, `(1, 3, T, H, W)` in [-1, 1], of the texture's own size (any size, if it
                 is free).
             mask: where it was edited, `(H, W)` or `(T, H, W)`; above 0 is inside. It gets a feathered rim.
-            start_scale: the coarser, the more is drawn anew: 0, the default, keeps the edit's layout alone,
-                the finest scale but one nearly all that was edited.
+            start_scale: the coarser, the more is drawn anew: 0 keeps the edit's layout alone, the finest
+                scale but one nearly all that was edited. The default is the first of half the finest size.
             seed: of the detail that is drawn.
 
         Returns:
@@ -216,7 +216,8 @@ class DTSGAN:
         last = len(sizes) - 2
         if last < 0:
             raise ConfigError("this model has one scale, and an edit is drawn anew by those above the first")
-        scale = 0 if start_scale is None else start_scale
+        half = next(n for n, size in enumerate(sizes) if 2 * size[0] >= sizes[-1][0])
+        scale = min(half, last) if start_scale is None else start_scale
         if not 0 <= scale <= last:
             raise ConfigError(
                 f"the start scale is 0 to {last} (the finest draws nothing anew), got {start_scale}"
