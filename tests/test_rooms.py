@@ -27,6 +27,7 @@ OWNERS = {  # libraries that only these may import
     "av": {"video"},
     "PIL": {"video"},
     "moviepy": {"video"},
+    "cv2": {"edit"},
     "gradio": {"ui"},
     "diffusers": {"diffusers_pipeline"},
     "huggingface_hub": {"hub", "model"},
