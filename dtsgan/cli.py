@@ -53,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_sample(commands)
+    _add_predict(commands)
+    _add_edit(commands)
     _add_evaluate(commands)
     _add_list(commands)
     _add_push(commands)
@@ -69,7 +71,8 @@ def _add_train(commands: Any) -> None:
         commands, "train", train_command, "learn the texture of one video",
         "dtsgan train river.mp4 --out runs/river\n"
         "dtsgan train fire.mp4 --out runs/fire --preset preview --start 2 --end 6\n"
-        "dtsgan train --resume runs/river",
+        "dtsgan train --resume runs/river\n"
+        "dtsgan train --resume runs/river --with-prediction",
     )  # fmt: skip
     p.add_argument("video", metavar="VIDEO", nargs="?", help="a video file, or a folder of frames")
     p.add_argument(
@@ -101,6 +104,11 @@ def _add_train(commands: Any) -> None:
         "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings",
         help="any other setting, e.g. --set lr_g=0.001 (repeatable)",
     )  # fmt: skip
+    p.add_argument(
+        "--with-prediction", action="store_true",
+        help="also train the encoder of dtsgan predict, in a third of the time again at most; with --resume "
+        "on a run that has none (its settings: --set encoder.form=paper, encoder.steps=N)",
+    )  # fmt: skip
 
 
 def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -113,7 +121,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.resume is None and arguments.out is None:
         arguments.parser.error("give the run a folder: --out RUN")
     if arguments.resume is not None:
-        run = jobs.Run.resume(arguments.resume)
+        settings = _settings(arguments.settings) if arguments.with_prediction else {}
+        run = jobs.Run.resume(arguments.resume, arguments.with_prediction, settings)
     else:
         run = jobs.train(
             arguments.video,
@@ -128,6 +137,7 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
             seed=arguments.seed,
             budget=arguments.budget,
             settings=_settings(arguments.settings),
+            with_prediction=arguments.with_prediction,
         )
     folder = run.folder.path
     for warning in run.warnings:
@@ -140,7 +150,8 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
                 bar.n = progress.work_done
                 losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
                 bar.set_description_str(
-                    f"scale {progress.scale + 1}/{progress.num_scales} "
+                    f"{'scale' if progress.stage == 'texture' else 'prediction'} "
+                    f"{progress.scale + 1}/{progress.num_scales} "
                     f"step {progress.step}/{progress.num_steps}",
                     refresh=False,
                 )
@@ -209,13 +220,7 @@ def sample_command(arguments: argparse.Namespace) -> dict[str, Any]:
     from dtsgan.video import write_clip
 
     model = DTSGAN.from_pretrained(arguments.model)
-    fps = model.fps if arguments.fps is None else arguments.fps
-    if not 0 < fps <= 1000:
-        raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
-    seconds = 5.0 if arguments.seconds is None else arguments.seconds
-    if not 0 < seconds < 10**7:
-        raise ConfigError(f"seconds must be more than 0 and less than 10^7, got {seconds:g}")
-    count = arguments.num_frames if arguments.num_frames is not None else round(seconds * fps)
+    fps, count = _length(arguments, model.fps)
     if arguments.num_videos < 1:
         raise ConfigError(f"num_videos must be at least 1, got {arguments.num_videos}")
     files = []
@@ -241,6 +246,155 @@ def sample_command(arguments: argparse.Namespace) -> dict[str, Any]:
     height, width = model.size
     size = {"height": arguments.height or height, "width": arguments.width or width}
     return {"files": files, "num_frames": count, "fps": fps, "seed": arguments.seed, **size}
+
+
+# -- predict ---
+
+
+def _add_predict(commands: Any) -> None:
+    p = _command(
+        commands, "predict", predict_command, "draw the future of one picture",
+        "dtsgan predict runs/river photo.jpg --out future.mp4 --seconds 10\n"
+        "dtsgan predict runs/river photo.jpg --out loop.gif --num-frames 48 --loop\n"
+        "dtsgan predict runs/river film.mp4 --frame 120 --out slow.mp4 --speed 0.5",
+    )  # fmt: skip
+    p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    p.add_argument(
+        "image", metavar="IMAGE", type=Path, help="a picture of any size (resized, its middle cut out)"
+    )
+    p.add_argument("--frame", metavar="N", type=int, help="IMAGE is a video: begin at its frame N")
+    p.add_argument(
+        "--out", metavar="FILE|DIR", type=Path, required=True, help=".mp4, .webm, .gif, .webp, or a folder"
+    )
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--num-frames", metavar="N", type=int, help="length in frames (default: 5 seconds)")
+    length.add_argument("--seconds", metavar="S", type=float, help="length in seconds")
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="names the future (default: %(default)s)")
+    p.add_argument("--fps", metavar="F", type=float, help="frame rate of the file (default: the source's)")
+    p.add_argument("--loop", action="store_true", help="a perfect loop that begins and ends at the picture")
+    p.add_argument(
+        "--speed", metavar="X", type=float, default=1.0,
+        help="of the motion, 0.1 to 4; 0.5 and 0.25 draw two and four times the frames (default: 1)",
+    )  # fmt: skip
+
+
+def predict_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from dtsgan.model import DTSGAN
+    from dtsgan.predict import FAR, how_far
+    from dtsgan.video import read_picture, write_clip
+
+    model = DTSGAN.from_pretrained(arguments.model)
+    fps, count = _length(arguments, model.fps)
+    picture, facts = read_picture(arguments.image, arguments.frame)
+    chunks = model.predict_chunks(picture, count, arguments.seed, arguments.loop, arguments.speed)
+    for warning in facts.warnings:
+        _say(f"note: {warning}")
+    height, width = model.size
+    is_cut = picture.shape[1] * width != picture.shape[2] * height
+    if (facts.height, facts.width) != (height, width):
+        cut = ", its middle cut out" if is_cut else ""
+        _say(f"note: {arguments.image} ({facts.width}x{facts.height}) is made {width}x{height}{cut}")
+    distance = how_far(model, picture)
+    if distance > FAR:
+        _say(
+            f"note: this picture is {distance:.1f} times as far from the texture as its frames are from each "
+            "other: what follows will soon look like the texture, not like the picture"
+        )
+    with tqdm(total=count, unit="frame", file=sys.stderr, leave=False) as bar:
+        write_clip(arguments.out, _counted(chunks, bar), fps)
+    _say(f"{arguments.out}: {count} frames from {arguments.image}, seed {arguments.seed}")
+    return {
+        "file": str(arguments.out), "num_frames": count, "fps": fps, "seed": arguments.seed, "height": height,
+        "width": width, "distance": round(distance, 3), "has_encoder": model.has_encoder,
+    }  # fmt: skip
+
+
+# -- edit ---
+
+
+def _add_edit(commands: Any) -> None:
+    p = _command(
+        commands, "edit", edit_command, "edit video of a texture: paste, move, paint, erase, and blend it in",
+        "dtsgan edit runs/river --edited pasted.mp4 --mask mask.png --out river.mp4\n"
+        "dtsgan edit runs/river --edits list.json --out river.mp4\n"
+        'dtsgan edit runs/river --edit \'{"op": "erase", "box": [40, 30, 50, 20]}\' --out river.mp4',
+    )  # fmt: skip
+    p.add_argument("model", metavar="MODEL", help=MODEL_HELP)
+    p.add_argument("--edited", metavar="CLIP", type=Path, help="video that was edited by other means")
+    p.add_argument(
+        "--mask", metavar="IMAGE|CLIP", type=Path,
+        help="with --edited: where it was edited, not black; a picture, or a video of one mask a frame",
+    )  # fmt: skip
+    p.add_argument(
+        "--clip", metavar="CLIP", type=Path, help="video to be edited (default: the run's own source)"
+    )
+    p.add_argument("--edits", metavar="FILE", type=Path, help="list of edits (JSON, see docs/editing.md)")
+    p.add_argument(
+        "--edit", metavar="JSON", action="append", default=[], dest="more",
+        help="one more edit (repeatable), made after those of --edits",
+    )  # fmt: skip
+    p.add_argument("--save", metavar="FILE", type=Path, help="keep the list of all edits made, as JSON")
+    p.add_argument(
+        "--out", metavar="FILE|DIR", type=Path, required=True, help=".mp4, .mkv, .gif, or a folder"
+    )
+    p.add_argument(
+        "--start-scale", metavar="N", type=int,
+        help="where the edit enters: 0 draws most of it anew, the finest scale but one least (default: the "
+        "first of half the finest size)",
+    )  # fmt: skip
+    p.add_argument("--seed", metavar="N", type=int, default=0, help="of what is drawn (default: %(default)s)")
+
+
+def edit_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan.edit import Edit, apply_edits, load_edits, save_edits
+    from dtsgan.model import DTSGAN
+    from dtsgan.rundir import RunDir
+    from dtsgan.video import read_clip, write_clip
+
+    if (arguments.edited is None) != (arguments.mask is None):
+        arguments.parser.error("--edited CLIP and --mask IMAGE|CLIP belong together")
+    if (arguments.edited is None) == (arguments.edits is None and not arguments.more):
+        arguments.parser.error("give an edited video and its mask, or a list of edits (--edits, --edit)")
+    edits = load_edits(arguments.edits) if arguments.edits else []
+    for text in arguments.more:
+        try:
+            edits.append(Edit.from_dict(json.loads(text)))
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"--edit takes a JSON object, got {text!r:.60}: {error}") from error
+    model = DTSGAN.from_pretrained(arguments.model)
+    source = arguments.edited or arguments.clip or RunDir(Path(arguments.model)).source
+    if not source.exists():
+        raise RunError(f"{source} does not exist: give the video to be edited with --clip CLIP")
+    clip, facts = read_clip(source, min_frames=1)
+    for warning in facts.warnings:
+        _say(f"note: {warning}")
+    if arguments.edited is not None:
+        mask = read_clip(arguments.mask, min_frames=1)[0][0].amax(0) + 1  # T H W, 0 where it is black
+        edited = model.edit(clip, mask > 0.02, arguments.start_scale, arguments.seed)
+    else:
+        folder = arguments.edits.parent if arguments.edits else Path()
+        edited = apply_edits(model, clip, edits, arguments.start_scale, arguments.seed, folder)
+    write_clip(arguments.out, edited, facts.fps)
+    if arguments.save is not None:
+        save_edits(arguments.save, edits)
+    _say(f"{arguments.out}: {edited.shape[2]} frames, {len(edits) or 1} edits")
+    return {
+        "file": str(arguments.out), "num_frames": edited.shape[2], "fps": facts.fps, "seed": arguments.seed,
+        "edits": [one.to_dict() for one in edits],
+    }  # fmt: skip
+
+
+def _length(arguments: argparse.Namespace, fps: float) -> tuple[float, int]:
+    """Frames a second and number of frames that `--fps`, `--seconds` and `--num-frames` ask for."""
+    fps = fps if arguments.fps is None else arguments.fps
+    if not 0 < fps <= 1000:
+        raise ConfigError(f"fps must be between 0 and 1000, got {fps:g}")
+    seconds = 5.0 if arguments.seconds is None else arguments.seconds
+    if not 0 < seconds < 10**7:
+        raise ConfigError(f"seconds must be more than 0 and less than 10^7, got {seconds:g}")
+    return fps, arguments.num_frames if arguments.num_frames is not None else round(seconds * fps)
 
 
 def _counted(chunks: Any, bar: Any) -> Any:

@@ -86,6 +86,24 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The encoder of prediction: what it is made of, and how it is learned on top of a finished pyramid."""
+
+    form: Literal["every", "paper"] = "every"  # conditions every scale, or the finest alone as in the paper
+    features: int = 16  # channels of the hidden layers
+    steps: int = 600  # a scale, at most: a third of the time that the pyramid took is never exceeded
+    crop: int = 64  # side of the square crops in pixels; 0: the whole frame
+    batch_size: int = 6  # frames around one picture that a step looks at
+    first_frame_weight: float = 10.0  # of the term that pulls the first frame to the given one
+    lr: float = 2e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _bounds(self, features=(1, 1024), steps=(0, 10**6), crop=(0, 4096), batch_size=(2, 64))
+        _bounds(self, first_frame_weight=(0, 1e6), lr=(0, 10), seed=(0, 2**62))
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the pyramid is learned. Settings for each scale are lists, coarse to fine; the last value goes
     on."""

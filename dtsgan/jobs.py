@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from torch import Tensor
 from dtsgan import __version__
 from dtsgan.card import draw_previews, write_card
 from dtsgan.checkpoint import load_state, save_state
-from dtsgan.config import Config, PyramidConfig
+from dtsgan.config import Config, EncoderConfig, PyramidConfig, parse_settings
 from dtsgan.config import preset as find_preset
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.estimate import check_memory, estimate
 from dtsgan.model import DTSGAN
+from dtsgan.predict import TIME_SHARE, EncoderTraining
 from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.rundir import RunDir, write_json
 from dtsgan.trainer import Progress, Training, check_length, check_size
@@ -49,6 +50,7 @@ def train(
     seed: int = 0,
     budget: float | None = None,
     settings: dict[str, Any] | None = None,
+    with_prediction: bool = False,
 ) -> "Run":
     """Starts learning the texture of `video`.
 
@@ -64,7 +66,8 @@ def train(
         device: `"auto"`, `"cpu"`, `"cuda"` or `"mps"`.
         seed: of everything random in the training.
         budget: minutes that the training may take; the preset's step counts are scaled to it.
-        settings: any other setting by its name.
+        settings: any other setting by its name; those of the encoder begin with `encoder.`.
+        with_prediction: train the encoder of `DTSGAN.predict`, too, in a third of the time again at most.
 
     Returns:
         A `Run`: iterate it for `Progress`; `run.model` is the texture, from the first finished scale on.
@@ -73,7 +76,8 @@ def train(
         raise ConfigError(f"the budget must be a positive number of minutes, got {budget:g}")
     if layout not in ("auto", "anchored", "free"):
         raise ConfigError(f'layout is auto, anchored or free; got "{layout}"')
-    changes = {"seed": seed, **({} if update is None else {"update": update}), **(settings or {})}
+    settings, encoder = encoder_settings(settings or {}, seed)
+    changes = {"seed": seed, **({} if update is None else {"update": update}), **settings}
     chosen = find_preset(preset).with_settings(changes)  # a wrong name is refused before a long video is read
     place = choose_device(device)
     path, folder = Path(video), RunDir(Path(out) if out else Path("runs") / Path(video).stem)
@@ -107,6 +111,7 @@ def train(
         "fps": facts.fps,
         "budget": budget,
         "config": config.to_dict(),
+        "prediction": asdict(encoder) if with_prediction else None,
     }
     write_json(folder.config, info)
     run = Run.resume(folder.path)  # learn from what a resumed run will read
@@ -124,13 +129,25 @@ class Run:
         self.warnings: tuple[str, ...] = ()  # what the reader of the video should know
         self.fps: float = info["fps"]
         budget = info.get("budget")
-        self.training = Training(clip, config, device, None if budget is None else 60 * budget)
+        self.encoder_config: EncoderConfig | None = info["prediction"]
+        share = 1 if self.encoder_config is None else 1 / (1 + TIME_SHARE)
+        self.training = Training(clip, config, device, None if budget is None else 60 * budget * share)
+        self.encoder_training: EncoderTraining | None = None  # once the pyramid is finished
         self.seconds = float(info.get("seconds", 0.0))  # spent in earlier sittings
         self.source_clip = clip
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str]) -> "Run":
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        with_prediction: bool = False,
+        settings: dict[str, Any] | None = None,
+    ) -> "Run":
         """Finds a stopped, killed or finished run again.
+
+        Args:
+            with_prediction: train the encoder of `DTSGAN.predict`, too, even if the run began without.
+            settings: of the encoder, where it is not begun yet; their names begin with `encoder.`.
 
         Raises:
             RunError: if there is none in `path`, or it is damaged.
@@ -144,10 +161,28 @@ class Run:
             info["seconds"] = float(folder.read_status().get("seconds", 0.0))
             info["fps"] = float(info["fps"])
             info["video"] = str(info["video"])
+            known = info.get("prediction")
+            encoder = None if known is None else EncoderConfig(**parse_settings(EncoderConfig, known))
             if not 0 < info["fps"] <= 1000:
                 raise ConfigError(f"fps must be between 0 and 1000, got {info['fps']:g}")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{folder.config} is damaged: {error}") from error
+        if with_prediction:
+            others, wanted = encoder_settings(settings or {}, config.train.seed)
+            if others:
+                raise ConfigError(
+                    f'the setting "{next(iter(others))}" cannot change when a run is resumed: only those of '
+                    "the encoder can, as encoder.steps"
+                )
+            if encoder is None or (settings and wanted != encoder):
+                if folder.encoder_state.exists():
+                    raise RunError(
+                        f"{folder.path} has an encoder with other settings: delete {folder.encoder_state} to "
+                        "train it anew"
+                    )
+                encoder = wanted
+                write_json(folder.config, {**folder.read_config(), "prediction": asdict(encoder)})
+        info["prediction"] = encoder
         clip, _ = read_clip(folder.source)
         run = cls(folder, clip, config, device, info)
         if folder.state.exists():
@@ -158,6 +193,8 @@ class Run:
                 raise RunError(
                     f"{folder.state} does not belong to this run: delete it to start the run anew"
                 ) from error
+        if run.training.is_finished and encoder is not None:
+            run._begin_encoder()
         return run
 
     @property
@@ -169,13 +206,23 @@ class Run:
         """
         if not self.training.finished_scales:
             raise RunError("no scale is finished yet: iterate the run")
-        return DTSGAN(self.training.finished_pyramid(), self.fps, self._record())
+        encoder = self.encoder_training
+        finished = encoder.encoder if encoder is not None and encoder.is_finished else None
+        return DTSGAN(self.training.finished_pyramid(), self.fps, self._record(), finished)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all that the run was asked for is learned."""
+        encoder = self.encoder_training
+        is_predicting = self.encoder_config is None or (encoder is not None and encoder.is_finished)
+        return self.training.is_finished and is_predicting
 
     def describe(self) -> str:
         """One line: what is learned and what that will cost here."""
         config, clip = self.training.config, self.source_clip
         cost = estimate(config, clip.shape[2], (clip.shape[3], clip.shape[4]), self.device)
-        minutes = self.info.get("budget") or cost.seconds / 60
+        share = 1 if self.encoder_config is None else 1 + TIME_SHARE
+        minutes = self.info.get("budget") or share * cost.seconds / 60
         return (
             f"{self.info['video']}: {clip.shape[2]} frames of {clip.shape[4]}x{clip.shape[3]} "
             f"at {self.fps:g} fps, "
@@ -185,7 +232,7 @@ class Run:
 
     def __iter__(self) -> Generator[Progress]:
         training, folder = self.training, self.folder
-        if training.is_finished and folder.read_status().get("state") == "done":
+        if self.is_finished and folder.read_status().get("state") == "done":
             return
         with limited_threads(training.config.train.threads), self._lock():
             began = time.monotonic() - self.seconds
@@ -194,7 +241,7 @@ class Run:
             progress: Progress | None = None
             try:
                 with folder.progress.open("a") as log:
-                    for progress in training:
+                    for progress in self._steps():
                         self.seconds = time.monotonic() - began
                         if training.finished_scales > finished:
                             finished = training.finished_scales
@@ -209,16 +256,18 @@ class Run:
                             log.flush()
                         if self.seconds - saved >= SAVE_SECONDS:
                             saved = self.seconds
-                            save_state(folder.state, training.state_dict())
+                            self._save_state()
                         yield progress
                 self.seconds = time.monotonic() - began
                 if not self._final_preview.exists():
                     self._keep_scale(training.pyramid.num_scales - 1)
-                save_state(folder.state, training.state_dict())
-                self._write_status("done", progress or training.last_progress())
+                if self.encoder_training is not None:
+                    self._keep_encoder()
+                self._save_state()
+                self._write_status("done", progress or self._last_progress())
             except GeneratorExit:  # between two steps
                 self.seconds = time.monotonic() - began
-                save_state(folder.state, training.state_dict())
+                self._save_state()
                 self._write_status("stopped", progress)
                 raise
             except KeyboardInterrupt:  # within a step: what is half done is done again from the last state
@@ -234,6 +283,56 @@ class Run:
                 raise RunError(
                     f"cannot write to {folder.path}: {error.strerror or error}; the last state stands"
                 ) from error
+
+    def _steps(self) -> Iterator[Progress]:
+        """The pyramid's steps, then the encoder's; `work_done` is of both."""
+        whole = 1.0 if self.encoder_config is None else 1 / (1 + TIME_SHARE)
+        for progress in self.training:
+            yield replace(progress, work_done=whole * progress.work_done)
+        if self.encoder_config is None:
+            return
+        if self.encoder_training is None:
+            save_state(self.folder.state, self.training.state_dict())  # from here on it stays as it is
+            self._begin_encoder()
+        assert self.encoder_training is not None
+        for progress in self.encoder_training:
+            yield replace(progress, work_done=whole + (1 - whole) * progress.work_done)
+
+    def _begin_encoder(self) -> None:
+        """The encoder's training, as far as it had come."""
+        assert self.encoder_config is not None
+        path = self.folder.encoder_state
+        budget = TIME_SHARE * self.training.spent
+        self.encoder_training = EncoderTraining(
+            self.training.finished_pyramid(), self.source_clip, self.encoder_config, self.device, budget
+        )
+        if path.exists():
+            state = load_state(path, self.device)
+            try:
+                self.encoder_training.load_state_dict(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise RunError(
+                    f"{path} does not belong to this run: delete it to train the encoder anew"
+                ) from error
+
+    def _last_progress(self) -> Progress:
+        encoder = self.encoder_training
+        return self.training.last_progress() if encoder is None else encoder.last_progress()
+
+    def _save_state(self) -> None:
+        if self.encoder_training is None:
+            save_state(self.folder.state, self.training.state_dict())
+        else:
+            save_state(self.folder.encoder_state, self.encoder_training.state_dict())
+
+    def _keep_encoder(self) -> None:
+        """The model with its encoder, and a prediction beside what really came."""
+        model = self.model
+        model.save_pretrained(self.folder.model)
+        start = self.source_clip.shape[2] // 2
+        real = resize(self.source_clip[:, :, start : start + round(PREVIEW_SECONDS * self.fps)], model.size)
+        pair = side_by_side(real, model.predict(real[:, :, 0], real.shape[2]))
+        write_clip(self.folder.prediction_preview, pair, self.fps)
 
     def _keep_scale(self, scale: int) -> None:
         """The model so far and a preview beside its source, after each finished scale."""
@@ -258,8 +357,9 @@ class Run:
         remaining = self.seconds * (1 - done) / done if done > 0.005 else None
         values = {
             "state": state,
+            "stage": progress.stage if progress else "texture",
             "scale": progress.scale if progress else 0,
-            "num_scales": self.training.pyramid.num_scales,
+            "num_scales": progress.num_scales if progress else self.training.pyramid.num_scales,
             "step": progress.step if progress else 0,
             "num_steps": progress.num_steps if progress else 0,
             "work_done": round(done, 4),
@@ -273,6 +373,7 @@ class Run:
     def _record(self) -> dict[str, Any]:
         """training.json: enough to train the same texture again."""
         known = {key: value for key, value in self.info.items() if key not in ("format_version", "seconds")}
+        known["prediction"] = None if self.encoder_config is None else asdict(self.encoder_config)
         return {**known, "wall_seconds": round(self.seconds, 1)}
 
     @contextmanager
@@ -287,6 +388,13 @@ class Run:
             except OSError as error:
                 raise RunError(f"{self.folder.path} is being trained by another process") from error
             yield
+
+
+def encoder_settings(settings: dict[str, Any], seed: int) -> tuple[dict[str, Any], EncoderConfig]:
+    """Settings that are not the encoder's, and the encoder's own, whose names begin with `encoder.`."""
+    own = {k.removeprefix("encoder."): v for k, v in settings.items() if k.startswith("encoder.")}
+    others = {k: v for k, v in settings.items() if not k.startswith("encoder.")}
+    return others, EncoderConfig(**parse_settings(EncoderConfig, {"seed": seed, **own}))
 
 
 def choose_device(name: str) -> torch.device:
@@ -337,6 +445,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 def _as_dict(progress: Progress) -> dict[str, Any]:
     return {
+        "stage": progress.stage,
         "scale": progress.scale,
         "step": progress.step,
         **{k: round(v, 6) for k, v in progress.losses.items()},

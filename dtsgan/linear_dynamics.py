@@ -177,6 +177,62 @@ class LinearDynamics(nn.Module):
             power, frames = power @ power, 2 * frames
         return frames
 
+    def infer(self, picture: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The most likely state `(B, n)` of a frame `(B, 3, h, w)` in [-1, 1], one of any scene, and how far
+        a state can be told from its frame: `(n, n)`, what would be inferred of each state's own frame.
+
+        The frame becomes normal scores by what each pixel showed in the source, beyond which there is nothing
+        more extreme. The states are those of the smallest error in the scores (each weighted by how much it
+        moves, as the components were) plus the energy that they would have by chance: an unlike picture has
+        small states.
+
+        Args:
+            known: `(h, w)`, the pixels to go by; all of them when not given.
+        """
+        shown = self.colors.double().cpu().numpy().transpose(1, 2, 0)  # Q 3 P
+        shown = np.ascontiguousarray(shown.reshape(len(shown), -1))  # Q D
+        scores = torch.from_numpy(np.sort(normal_scores(shown), 0).T.copy())  # D Q
+        values = torch.from_numpy(np.sort(shown, 0).T.copy())
+        weight = torch.from_numpy(shown.var(0))[:, None]  # D 1
+        seen = picture.detach().double().cpu().flatten(1).T.contiguous()  # D B
+        high = torch.searchsorted(values, seen).clamp(1, values.shape[1] - 1)
+        (v0, v1), (s0, s1) = ([x.gather(1, high - 1), x.gather(1, high)] for x in (values, scores))
+        part = ((seen - v0) / (v1 - v0).clamp(min=1e-9)).clamp(0, 1)
+        components = self.components.double().cpu()
+        mean_energy = (components.square() * weight).sum() / components.shape[1]
+        if known is not None:
+            weight = weight * known.cpu().flatten().repeat(3)[:, None]
+        weighted = weight * (s0 + part * (s1 - s0))  # D B
+        energy = components.T @ (weight * components)
+        prior = torch.linalg.inv(self.covariance(1)[0])
+        # n, B + n
+        solved = torch.linalg.solve(
+            energy + mean_energy * prior, torch.cat([components.T @ weighted, energy], 1)
+        )
+        states, told = solved[:, : len(picture)].T, solved[:, len(picture) :]
+        return states.to(self.states.device), told.to(self.states.device)
+
+    def covariance(self, count: int) -> Tensor:
+        """Cov(x_t, x_0) for t = 0 to count - 1, `(count, n, n)`, float64 on the CPU."""
+        transition = self.transition.double().cpu().numpy()
+        n, step = transition.shape[1], companion(transition)
+        now = stationary_covariance(transition, self.noise_factor.double().cpu().numpy())[:, :n]
+        all_now = []
+        for _ in range(count):
+            all_now.append(now[:n])
+            now = step @ now
+        return torch.from_numpy(np.stack(all_now))
+
+    def persistence(self, count: int) -> Tensor:
+        """How much of a frame is still there k frames on, `(count,)` from 1: the autocorrelation of its
+        scores, never below 0 and never rising again."""
+        colors = self.colors.double().cpu()  # P Q 3
+        weight = colors.var(1).T.flatten()  # D
+        components = self.components.double().cpu()
+        energy = components.T @ (weight[:, None] * components)
+        kept = (self.covariance(count) * energy).sum((1, 2))
+        return (kept / kept[0]).clamp(min=0).cummin(0).values.float()
+
     def to_clip(self, states: Tensor) -> Tensor:
         """States `(B, T, n)` to frames `(B, 3, T, h, w)` in [-1, 1], float64."""
         batch, length = states.shape[:2]

@@ -12,22 +12,24 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from dtsgan.config import FORMAT_VERSION, ModelConfig, parse_settings
+from dtsgan.config import FORMAT_VERSION, EncoderConfig, ModelConfig, parse_settings
 from dtsgan.errors import ConfigError, HubError, ModelFileError, nearest
 from dtsgan.estimate import has_fast_bfloat16
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
-from dtsgan.networks import PyramidGenerator
+from dtsgan.networks import FrameEncoder, PyramidGenerator
 from dtsgan.patch_transport import MAX_FRAMES
-from dtsgan.pyramid import Size
+from dtsgan.pyramid import Size, fit_picture, resize
 from dtsgan.rundir import RunDir, write_json, write_text
 from dtsgan.sampler import Draw, Stream, coarse_to_fine, tiled_chunks
+from dtsgan.steering import Harmony, Steering, feathered, joined
 
 _PACKAGE = Path(__file__).resolve().parent
 # beside the package in a checkout, inside it where a wheel is installed
 BUNDLED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
 WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
+ENCODER = "encoder/diffusion_pytorch_model.safetensors"  # where prediction was trained
 NEEDED = ("config.json", "pyramid/config.json", WEIGHTS)
 COMPANIONS = ("README.md", "preview.mp4", "preview.webp", "scores.json")  # go where the model goes
 MAX_HEADER = 2**20  # bytes of the list of tensors in a file of weights
@@ -41,6 +43,8 @@ LIMITS = {
     "preview.mp4": 2**26,
     "preview.webp": 2**26,
     WEIGHTS: 4 * 200_000_000 + 2**20,
+    "encoder/config.json": 2**20,
+    ENCODER: 2**28,
 }
 # diffusers reads these: where its two classes are. They import, and do nothing else.
 SHIMS = {
@@ -50,6 +54,7 @@ SHIMS = {
 MODEL_INDEX = {"_class_name": ["pipeline", "DTSGANPipeline"], "pyramid": ["modeling_dtsgan", "DTSGANPyramid"]}
 TILE = 256  # side of the tiles in which large canvases are drawn
 MAX_SIDE = 16384
+RIM = 0.03  # of the shorter side: width of the feathered rim of an edit
 MAX_PARAMETERS = 200_000_000  # no texture needs more; a config that asks for it is damaged or hostile
 
 
@@ -65,9 +70,14 @@ class DTSGAN:
     """
 
     def __init__(
-        self, pyramid: PyramidGenerator, fps: float = 25.0, record: dict[str, Any] | None = None
+        self,
+        pyramid: PyramidGenerator,
+        fps: float = 25.0,
+        record: dict[str, Any] | None = None,
+        encoder: FrameEncoder | None = None,
     ) -> None:
         self.pyramid = pyramid.eval()
+        self.encoder = None if encoder is None else encoder.eval()  # trained for prediction
         self.fps = fps
         self.record = record or {}  # how it was trained; written to training.json
         self.dtype = torch.float32  # of the convolutions; weights and statistics stay as they are stored
@@ -86,6 +96,16 @@ class DTSGAN:
         return self.pyramid.config.layout
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder was trained for prediction."""
+        return self.encoder is not None
+
+    @property
+    def can_predict(self) -> bool:
+        """Whether `predict` works: with an encoder, or with a linear coarse model, which does without."""
+        return self.has_encoder or self.pyramid.config.coarse == "linear"
+
+    @property
     def device(self) -> torch.device:
         return self.pyramid.color_mean.device
 
@@ -94,6 +114,8 @@ class DTSGAN:
         if device is not None:
             self.pyramid.to(device)
         self.dtype = dtype or self.dtype
+        if self.encoder is not None and device is not None:
+            self.encoder.to(device)
         return self
 
     # -- drawing ---
@@ -205,6 +227,108 @@ class DTSGAN:
         halves = self.dtype == torch.bfloat16 and has_fast_bfloat16(self.device)
         return torch.bfloat16 if halves else torch.float32
 
+    def predict(
+        self, image: Tensor, num_frames: int = 64, seed: int = 0, loop: bool = False, speed: float = 1.0
+    ) -> Tensor:
+        """The future of a picture, `(B, 3, num_frames, height, width)`; its first frame is the picture.
+
+        Args:
+            image: `(3, H, W)` or `(B, 3, H, W)`, values in [-1, 1], of any size: it is made as large as the
+                texture, and what is too wide or too high is cut off.
+            num_frames: length; with `loop` the period of a loop that begins and ends at the picture.
+            seed: 0 or more; each names another future. Picture and seed name one endless prediction: after
+                some frames it is the texture's own video of that seed.
+            speed: frames of the texture's own time from one frame to the next, 0.1 to 4; 1/2 and 1/4 draw
+                once or three times as many frames of the same future.
+
+        Raises:
+            ConfigError: an image that is none, a value out of its range, or a texture that cannot predict.
+        """
+        return torch.cat(list(self.predict_chunks(image, num_frames, seed, loop, speed)), 2)
+
+    def predict_chunks(
+        self, image: Tensor, num_frames: int | None, seed: int = 0, loop: bool = False, speed: float = 1.0
+    ) -> Iterator[Tensor]:
+        """The frames of `predict`, a few at a time in constant memory; endless when `num_frames` is None."""
+        self._check_draw(num_frames, self.size, seed, 1, 0, loop, "", speed, 1.0)
+        if not self.can_predict:
+            raise ConfigError(
+                "this texture was learned without prediction: train its encoder with "
+                "dtsgan train --resume RUN --with-prediction"
+            )
+        picture = fit_picture(check_image(image), self.size)
+        period = (num_frames or 0) if loop else 0
+        draw = Draw(seeds=[seed] * len(picture), period=period, speed=speed)
+        steering = Steering(self.pyramid, picture.to(self.device), self.encoder)
+        return Stream(self.pyramid, draw, guidance=steering).chunks(num_frames)
+
+    # -- editing ---
+
+    def edit(self, clip: Tensor, mask: Tensor, start_scale: int | None = None, seed: int = 0) -> Tensor:
+        """Makes what was edited plainly, by pasting or painting, part of the texture.
+
+        The clip enters the pyramid at `start_scale`; the scales above draw it anew inside the mask, while all
+        around it, at every scale, it stays.
+
+        Args:
+            clip: the edited video, `(1, 3, T, H, W)` in [-1, 1], of the texture's own size (any size, if it
+                is free).
+            mask: where it was edited, `(H, W)` or `(T, H, W)`; above 0 is inside. It gets a feathered rim.
+            start_scale: the coarser, the more is drawn anew: 0 keeps the edit's layout alone, the finest
+                scale but one nearly all that was edited. The default is the first of half the finest size.
+            seed: of the detail that is drawn.
+
+        Returns:
+            `(1, 3, T, H, W)`; outside the mask and its rim it is `clip` to the last bit.
+
+        Raises:
+            ConfigError: a mask that is empty or of another size, a clip that does not fit the texture, or no
+                such scale.
+        """
+        clip = self._check_clip(clip)
+        mask = check_mask(mask, clip)
+        sizes = self.pyramid.canvas(*clip.shape[3:])
+        last = len(sizes) - 2
+        if last < 0:
+            raise ConfigError("this model has one scale, and an edit is drawn anew by those above the first")
+        half = next(n for n, size in enumerate(sizes) if 2 * size[0] >= sizes[-1][0])
+        scale = min(half, last) if start_scale is None else start_scale
+        if not 0 <= scale <= last:
+            raise ConfigError(
+                f"the start scale is 0 to {last} (the finest draws nothing anew), got {start_scale}"
+            )
+        rim = max(2, round(min(clip.shape[3:]) * RIM))
+        soft = feathered(mask, rim)
+        masks = [resize(soft, size).clamp(0, 1).to(self.device) for size in sizes]
+        clips = [self.pyramid.whiten(resize(clip.to(self.device), size)) for size in sizes]
+        touched = (resize(mask, sizes[scale]).abs() > 0.01).float().to(self.device)
+        clips[scale] = joined(clips[scale], touched)
+        stream = Stream(
+            self.pyramid,
+            Draw(seeds=[seed]),
+            (clip.shape[3], clip.shape[4]),
+            guidance=Harmony(clips, masks),
+            below=(scale, clips[scale]),
+        )
+        drawn = torch.cat(list(stream.chunks(clip.shape[2])), 2).to(clip)
+        return torch.where(soft > 0, drawn, clip)
+
+    def _check_clip(self, clip: Tensor) -> Tensor:
+        if clip.ndim != 5 or clip.shape[:2] != (1, 3) or clip.shape[2] < 1 or not clip.is_floating_point():
+            raise ConfigError(f"a clip to edit is (1, 3, T, H, W) in [-1, 1], got {[*clip.shape]}")
+        height, width = self.size
+        size = (clip.shape[3], clip.shape[4])
+        if self.pyramid.config.anchored and size != self.size:
+            raise ConfigError(
+                f"the clip is {size[1]}x{size[0]} and this texture is a scene of {width}x{height}: edit the "
+                "video that it was trained on, or one that it drew"
+            )
+        if min(size) < 16 or max(size) > MAX_SIDE:
+            raise ConfigError(
+                f"a clip must be 16 to {MAX_SIDE} pixels high and wide, got {size[1]}x{size[0]}"
+            )
+        return clip.float()
+
     def _follow(self, other: int | None, axis: int) -> int:
         """The side that keeps the trained aspect when only the other one is given."""
         own, opposite = self.size[axis], self.size[1 - axis]
@@ -276,7 +400,8 @@ class DTSGAN:
         )
         pyramid, fps = read_pyramid(folder / "config.json", folder / WEIGHTS)
         record = _read_config(folder / "training.json") if (folder / "training.json").exists() else {}
-        loaded = cls(pyramid.to(device), fps, record)
+        encoder = _read_encoder(folder, pyramid.config, pyramid.num_scales)
+        loaded = cls(pyramid, fps, record, encoder).to(device)
         loaded.folder = folder
         return loaded
 
@@ -291,6 +416,10 @@ class DTSGAN:
         folder = Path(folder)
         try:
             config = write_pyramid(folder / "pyramid", self.pyramid, self.fps)
+            if self.encoder is not None:
+                _write_tensors(folder / ENCODER, self.encoder.state_dict())
+                made = {"format_version": FORMAT_VERSION, "encoder": asdict(self.encoder.config)}
+                write_json(folder / "encoder" / "config.json", made)
             write_json(folder / "training.json", self.record)
             write_json(folder / "model_index.json", MODEL_INDEX)
             for name, text in SHIMS.items():
@@ -339,7 +468,7 @@ class DTSGAN:
         with TemporaryDirectory(prefix="dtsgan-push-") as scratch:
             staged = Path(scratch)
             record = {**self.record, **({"licence": licence} if licence else {})}
-            model = DTSGAN(self.pyramid, self.fps, record)
+            model = DTSGAN(self.pyramid, self.fps, record, self.encoder)
             model.folder = self.folder
             model.save_pretrained(staged)
             if on_progress:
@@ -465,15 +594,8 @@ def write_pyramid(folder: Path, pyramid: PyramidGenerator, fps: float) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
         stored = PyramidGenerator(pyramid.config, pyramid.sizes, pyramid.num_frames).state_dict()
-    tensors = {
-        name: tensor.detach().to("cpu", stored[name].dtype).contiguous()
-        for name, tensor in pyramid.state_dict().items()
-    }
-    weights = folder / Path(WEIGHTS).name
-    partial = weights.with_name(weights.name + ".partial")
-    # not save_file, whose files their owner alone may read; one key, as several come in any order
-    partial.write_bytes(save(tensors, {"format": "pt"}))
-    os.replace(partial, weights)
+    tensors = {name: tensor.to(stored[name].dtype) for name, tensor in pyramid.state_dict().items()}
+    _write_tensors(folder / Path(WEIGHTS).name, tensors)
     config = {
         "format_version": FORMAT_VERSION,
         "sizes": [list(size) for size in pyramid.sizes],
@@ -552,7 +674,84 @@ def _copy(source: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-def _read_tensors(path: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
+def check_image(image: Tensor) -> Tensor:
+    """`(B, 3, H, W)` of an image `(3, H, W)` or of several.
+
+    Raises:
+        ConfigError: if it is no image in [-1, 1].
+    """
+    batch = image[None] if image.ndim == 3 else image
+    if batch.ndim != 4 or batch.shape[1] != 3 or not batch.is_floating_point() or min(batch.shape) < 1:
+        raise ConfigError(
+            f"an image is (3, H, W) or (B, 3, H, W) of floating point numbers, got {[*image.shape]} of "
+            f"{str(image.dtype).removeprefix('torch.')}"
+        )
+    low, high = float(batch.min()), float(batch.max())
+    if not -1.001 <= low <= high <= 1.001:  # also refuses NaN
+        raise ConfigError(f"an image has values in [-1, 1], got {low:.4g} to {high:.4g}: scale it first")
+    if min(batch.shape[2:]) < 8 or max(batch.shape[2:]) > MAX_SIDE:
+        raise ConfigError(
+            f"an image must be 8 to {MAX_SIDE} pixels high and wide, got {batch.shape[3]}x{batch.shape[2]}"
+        )
+    return batch.float()
+
+
+def check_mask(mask: Tensor, clip: Tensor) -> Tensor:
+    """`(1, 1, T, H, W)` of 0 and 1 for a clip `(1, 3, T, H, W)`.
+
+    Raises:
+        ConfigError: if it is empty or of another size or length.
+    """
+    if mask.ndim < 2:
+        raise ConfigError(f"a mask is (H, W) or (T, H, W), got {[*mask.shape]}")
+    layers = mask.reshape(-1, *mask.shape[-2:])
+    size, length = (clip.shape[3], clip.shape[4]), clip.shape[2]
+    if tuple(layers.shape[1:]) != size or len(layers) not in (1, length):
+        raise ConfigError(
+            f"the mask has {len(layers)} frames of {layers.shape[2]}x{layers.shape[1]} and the clip {length} "
+            f"of {size[1]}x{size[0]}: give one mask for all frames, or one a frame, of the clip's size"
+        )
+    inside = (layers > 0).float().to(clip.device)
+    if not inside.any():
+        raise ConfigError("the mask is empty, so there is nothing to edit: mark what is to be drawn anew")
+    return inside.expand(length, -1, -1)[None, None].contiguous()
+
+
+def _read_encoder(folder: Path, model: ModelConfig, num_scales: int) -> FrameEncoder | None:
+    """The encoder of prediction, if the model folder has one, as strictly read as the pyramid."""
+    home = (folder / ENCODER).parent
+    if not home.is_dir():
+        return None
+    values = _read_config(home / "config.json")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{home} has format version {values.get('format_version')!r}; this dtsgan reads "
+            f"{FORMAT_VERSION}: update dtsgan, or delete the folder to go without prediction"
+        )
+    try:
+        config = EncoderConfig(**parse_settings(EncoderConfig, values["encoder"]))
+        if config.features**2 * 200 * num_scales > MAX_PARAMETERS:
+            raise ConfigError("its features are absurd")
+    except (ConfigError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(f"{home / 'config.json'} is damaged: {error}") from error
+    with torch.device("meta"):
+        encoder = FrameEncoder(config, model, num_scales)
+    _check_link(folder / ENCODER, folder)
+    encoder.load_state_dict(_read_tensors(folder / ENCODER, encoder), strict=True, assign=True)
+    return encoder
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """A file of weights, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    # not save_file, whose files their owner alone may read; one key, as several come in any order
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    partial.write_bytes(save(whole, {"format": "pt"}))
+    os.replace(partial, path)
+
+
+def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The weights, each checked against what the configuration explains before it is read."""
     if not path.is_file():
         others = [
@@ -562,7 +761,7 @@ def _read_tensors(path: Path, pyramid: PyramidGenerator) -> dict[str, Tensor]:
         ]
         found = f"; {others[0]} can run code when loaded and is refused" if others else ""
         raise ModelFileError(f"{path} is missing{found}")
-    expected = pyramid.state_dict()
+    expected = network.state_dict()
     with path.open("rb") as head:
         length = int.from_bytes(head.read(8), "little")
     if length > MAX_HEADER:  # or what it lists would be read before anything could be compared

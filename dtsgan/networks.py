@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dtsgan import noise
-from dtsgan.config import ModelConfig, at_scale
+from dtsgan.config import EncoderConfig, ModelConfig, at_scale
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.patch_transport import PatchTransport
 from dtsgan.pyramid import Size, Upsampling, upsample, upsampling
 
 SLOPE = 0.2  # of LeakyReLU, as in SinGAN
 POSITION_CHANNELS = 6
+HORIZON = 16  # frames on each side of a given picture in which its detail is carried
+NOISE_REACH = 4  # frames beyond those that frame 0 sees, in which the encoder's noise fades out
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,132 @@ class PatchDiscriminator(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """`(B, C, T, H, W)` to a map of scores `(B, 1, T-2m, H-2m, W-2m)`."""
         return self.layers(clip)
+
+
+class FrameEncoder(nn.Module):
+    """What a given picture asks of the scales of a pyramid (section 3.4, after Vondrick et al. 2016).
+
+    Time is not in the picture: for every frame around it, each scale's network sees the picture, what the
+    scale itself drew for frame 0 and for that frame, and says what of the picture is to be seen there. An
+    adversarial coarsest scale has no state that could be inferred, so its noise around frame 0 is encoded.
+    In the paper's form the finest scale alone is conditioned.
+    """
+
+    decay: Tensor
+
+    def __init__(self, config: EncoderConfig, model: ModelConfig, num_scales: int) -> None:
+        super().__init__()
+        self.config = config
+        # how much of what a picture shows and a scale does not draw is still there k frames away
+        self.register_buffer("decay", torch.zeros(num_scales, HORIZON + 1))
+        is_paper = config.form == "paper"
+        lowest = num_scales - 1 if is_paper else 0
+        self.carriers = nn.ModuleDict({
+            str(n): DetailCarrier(config.features, is_exact=not is_paper) for n in range(lowest, num_scales)
+        })  # fmt: skip
+        has_noise = model.coarse == "adversarial" and not is_paper
+        self.noise = NoiseEncoder(config.features, model.margin + NOISE_REACH) if has_noise else None
+
+    def carrier(self, scale: int) -> "DetailCarrier | None":
+        """The network that conditions a scale, if there is one."""
+        known: Any = dict(self.carriers.items())
+        return known.get(str(scale))
+
+
+class DetailCarrier(nn.Module):
+    """How the detail of a picture lives on in the frames around it, at one scale: moved to where the frame
+    drawn says that it has gone, kept as far as it lasts, and corrected."""
+
+    unit: Tensor
+
+    def __init__(self, features: int, is_exact: bool) -> None:
+        super().__init__()
+        self.is_exact = is_exact
+        self.register_buffer("unit", torch.ones(()))  # deviation of what it is asked to say
+        widths = [11, features, features, features, 6]  # out: a change of colour, a velocity, what is kept
+        # what moves leaves the place where it was: growing steps let it be found again
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, padding=d, dilation=d, padding_mode="replicate")
+            for (i, o), d in zip(pairwise(widths), (1, 2, 4, 1), strict=True)
+        )
+        _fresh(self.convs)
+
+    def forward(
+        self, detail: Tensor, picture: Tensor, drawn: Tensor, distance: Tensor, decay: Tensor
+    ) -> Tensor:
+        """What to add to the frames that the scale drew, so that the picture is among them.
+
+        Args:
+            detail: `(B, 3, 1, H, W)`, what the picture shows and the scale did not draw for frame 0.
+            picture: `(B, 3, 1, H, W)`.
+            drawn: `(B, 3, T, H, W)`, frames of the scale.
+            distance: `(T,)` int64, of each from the picture, negative before it, at most the horizon.
+            decay: `(HORIZON + 1,)`, what is known of how long detail lasts, in closed form.
+        """
+        kept = decay.to(detail)[distance.abs()].view(-1, 1, 1)
+        change, velocity, gate = self._net(detail, picture, drawn, distance).split((3, 2, 1), 1)
+        if self.is_exact:  # frame 0 is the picture, whatever has been learned
+            at_zero = self._net(detail, picture, picture - detail, distance.new_zeros(1))[:, :3]
+            change = change - kept * at_zero
+        moved = _moved(detail.expand(drawn.shape), velocity * distance.to(velocity).view(-1, 1, 1))
+        share = kept + (1 - kept) * gate.tanh()
+        return (share * moved + self.unit * change) * taper(distance).to(detail).view(-1, 1, 1)
+
+    def _net(self, detail: Tensor, picture: Tensor, drawn: Tensor, distance: Tensor) -> Tensor:
+        shape = drawn.shape
+        part = (distance / HORIZON).to(drawn).view(1, 1, -1, 1, 1).expand(shape[0], 1, -1, *shape[3:])
+        still = [x.expand(shape) for x in (detail / self.unit, picture)]
+        x = torch.cat([*still, drawn, part, part.abs()], 1).transpose(1, 2).flatten(0, 1)  # BT 11 H W
+        for i, conv in enumerate(self.convs):
+            x = conv(x if i == 0 else F.leaky_relu(x, SLOPE))
+        return x.unflatten(0, (shape[0], shape[2])).transpose(1, 2).float()
+
+
+class NoiseEncoder(nn.Module):
+    """The noise from which the coarsest generator draws a picture and what is around it."""
+
+    def __init__(self, features: int, reach: int) -> None:
+        super().__init__()
+        self.reach = reach
+        widths = [3, features, 2 * features, 3 * (2 * reach + 1)]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 5, padding=2, padding_mode="replicate") for i, o in pairwise(widths)
+        )
+        _fresh(self.convs)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """`(B, 3, H, W)` to noise `(B, 3, 2 reach + 1, H, W)` of the frames around it."""
+        x = picture
+        for i, conv in enumerate(self.convs):
+            x = conv(x if i == 0 else F.leaky_relu(x, SLOPE))
+        return x.unflatten(1, (3, -1))
+
+
+def taper(distance: Tensor) -> Tensor:
+    """1 at a picture, falling smoothly to nothing just beyond the horizon."""
+    return torch.cos(torch.pi / 2 * distance.double().abs() / (HORIZON + 1)).square()
+
+
+def _moved(clip: Tensor, by: Tensor) -> Tensor:
+    """`(B, 3, T, H, W)` moved by `(B, 2, T, H, W)` pixels, right and down; its border is repeated."""
+    batch, _, frames, height, width = clip.shape
+    down, right = (torch.arange(n, device=clip.device, dtype=torch.float32) for n in (height, width))
+    x = (right - by[:, 0] + 0.5) * (2 / width) - 1  # B T H W, from -1 to 1 over the frame
+    y = (down[:, None] - by[:, 1] + 0.5) * (2 / height) - 1
+    grid = torch.stack([x, y], 4).flatten(0, 1)
+    flat = clip.transpose(1, 2).flatten(0, 1).float()
+    moved = F.grid_sample(flat, grid, padding_mode="border", align_corners=False)
+    return moved.unflatten(0, (batch, frames)).transpose(1, 2)
+
+
+def _fresh(convs: Any) -> None:
+    """Nothing is added before something is learned."""
+    for i, conv in enumerate(convs):
+        if not conv.weight.is_meta:
+            nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+            if i == len(convs) - 1:
+                conv.weight.data.mul_(0.01)
+        conv.bias.data.zero_()
 
 
 def _grown(coords: Tensor, margin: int) -> Tensor:

@@ -27,6 +27,17 @@ def resize(clip: Tensor, size: Size) -> Tensor:
     return flat.unflatten(0, (batch, frames)).transpose(1, 2).contiguous()
 
 
+def fit_picture(picture: Tensor, size: Size) -> Tensor:
+    """`(B, 3, H, W)` of any size as `(B, 3, *size)`: resized with antialiasing until it covers the frame, its
+    middle cut out."""
+    height, width = picture.shape[-2:]
+    factor = max(size[0] / height, size[1] / width)
+    covering = max(size[0], round(height * factor)), max(size[1], round(width * factor))
+    covered = resize(picture[:, :, None], covering)[:, :, 0]
+    top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
+    return covered[..., top : top + size[0], left : left + size[1]].contiguous()
+
+
 def build_pyramid(clip: Tensor, sizes: list[Size]) -> list[Tensor]:
     """The clip at every scale, coarse to fine; at its own size it is the clip itself."""
     return [resize(clip, size) for size in sizes]

@@ -32,6 +32,11 @@ class RunDir:
         return self.path / "state.pt"
 
     @property
+    def encoder_state(self) -> Path:
+        """As `state`, of the encoder of prediction."""
+        return self.path / "encoder_state.pt"
+
+    @property
     def source(self) -> Path:
         """The clip as it is learned (trimmed, cropped, resized), without loss."""
         return self.path / "source.mkv"
@@ -46,6 +51,10 @@ class RunDir:
 
     def preview(self, scale: int) -> Path:
         return self.previews / f"scale_{scale}.mp4"
+
+    @property
+    def prediction_preview(self) -> Path:
+        return self.previews / "prediction.mp4"
 
     def create(self) -> None:
         """Makes the folder.

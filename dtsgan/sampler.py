@@ -6,7 +6,7 @@ constant. A whole video, a chunk, a loop and a window of a huge canvas are all r
 they agree.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -43,9 +43,13 @@ class Draw:
         """Which frames of the source stand at these: there and back again, for ever."""
         if self.period:
             frames = torch.minimum(frames % self.period, -frames % self.period)
-        turn = max(1, 2 * (num_frames - 1))
-        frames = frames % turn
-        return torch.minimum(frames, turn - frames)
+        return there_and_back(frames, num_frames)
+
+    def distance_to_start(self, frame: int) -> int:
+        """Frames from frame 0, negative before it; in a loop from the nearest one that frame 0 is."""
+        if not self.period:
+            return frame
+        return (frame + self.period // 2) % self.period - self.period // 2
 
     @property
     def blend(self) -> tuple[float, float]:
@@ -58,6 +62,33 @@ class Source(Protocol):
 
     def take(self, count: int) -> Tensor:
         """The next `count` frames, `(B, 3, count, H, W)`, in the pyramid's colours unless said otherwise."""
+
+
+class Guidance(Protocol):
+    """What is asked of a stream beyond its seed: see `steering.py`."""
+
+    def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
+        """The linear model's video from frame `start` on, in plain colours."""
+
+    def start(self, source: "ScaleSource", draw: Draw) -> Source:
+        """The coarsest scale generator, its noise chosen."""
+
+    def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
+        """The scale that `source` draws from frame `start` on, as it is asked to be."""
+
+
+class ClipSource:
+    """A scale that is given, as a clip of its whole canvas; before its first frame and after its last it goes
+    back and forth, and beyond its borders they are repeated."""
+
+    def __init__(self, clip: Tensor, place: Place, start: int) -> None:
+        rows, columns = place.inside()
+        self.clip, self.next = clip[..., rows, :][..., columns], start
+
+    def take(self, count: int) -> Tensor:
+        frames = torch.arange(self.next, self.next + count, device=self.clip.device)
+        self.next += count
+        return self.clip[:, :, there_and_back(frames, self.clip.shape[2])]
 
 
 class LinearSource:
@@ -79,6 +110,10 @@ class LinearSource:
                 self._run(start - memory, memory)
 
     def take(self, count: int) -> Tensor:
+        return self.model.to_clip(self.states(count))
+
+    def states(self, count: int) -> Tensor:
+        """The next `count` states, `(B, count, n)`, float64."""
         frames = self.draw.frames(self.next, count, self.transition.device)
         old, new = self.draw.blend
         states = self.transition.new_zeros(len(self.draw.seeds), count, self.transition.shape[1])
@@ -87,7 +122,7 @@ class LinearSource:
         if old:
             states += old * self.model.states[self.draw.source_frames(frames, len(self.model.states))]
         self.next += count
-        return self.model.to_clip(states)
+        return states
 
     def _run(self, start: int, count: int) -> Tensor:
         """`(B, count, n)` states; moves `past` on."""
@@ -144,11 +179,15 @@ class PatchSource:
 class CoarseSource:
     """The closed-form coarsest scale: the linear model and, where there is one, the transport above it."""
 
-    def __init__(self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int) -> None:
+    def __init__(
+        self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int,
+        guidance: Guidance | None = None,
+    ) -> None:  # fmt: skip
         model, transport = pyramid.scales[0], pyramid.transport
         assert isinstance(model, LinearDynamics)
         self.pyramid, self.place = pyramid, place
-        self.source: Source = LinearSource(model, draw, start - (transport.margin if transport else 0))
+        linear = LinearSource if guidance is None else guidance.linear
+        self.source: Source = linear(model, draw, start - (transport.margin if transport else 0))
         for rung in transport.prepared() if transport else ():
             self.source = PatchSource(rung, self.source, draw)
 
@@ -182,6 +221,7 @@ class ScaleSource:
         self.position = position
         self.tails: list[Tensor | None] = [None] * len(layers)
         self.delayed: Tensor | None = None
+        self.given: Callable[[Tensor, Tensor], Tensor] | None = None  # what a guidance makes of the noise
 
     def take(self, count: int) -> Tensor:
         m = self.net.margin
@@ -226,7 +266,10 @@ class ScaleSource:
             own = self.draw.source_frames(frames, self.num_frames)
             z_star = self.input_place.noise([noise.REC_SEED], self.scale, own, self.draw.tile).mul_(old * std)
             z = z_star.expand(len(self.draw.seeds), -1, -1, -1, -1) if z is None else z + z_star
-        return None if z is None else self.net.scale_noise(z, self.input_place)
+        z = None if z is None else self.net.scale_noise(z, self.input_place)
+        if self.given is not None and z is not None:
+            z = self.given(z, torch.arange(self.next, self.next + count))
+        return z
 
     def _shape(self) -> Size:
         return len(self.input_place.rows), len(self.input_place.columns)
@@ -283,6 +326,9 @@ class Stream:
         window: `((top, bottom), (left, right))` of the canvas; the whole of it when not given.
         top: the last scale drawn; the finest when not given.
         dtype: precision of the convolutions.
+        guidance: a picture that frame 0 is to be, or a clip that is kept outside a mask (`steering.py`).
+        below: `(scale, clip)`: that scale is given, `(B, 3, T, h, w)` in the pyramid's own colours from frame
+            0 on, instead of drawn; beyond its ends it goes back and forth.
     """
 
     def __init__(
@@ -293,6 +339,8 @@ class Stream:
         window: tuple[tuple[int, int], tuple[int, int]] | None = None,
         top: int | None = None,
         dtype: torch.dtype = torch.float32,
+        guidance: Guidance | None = None,
+        below: tuple[int, Tensor] | None = None,
     ) -> None:
         device = pyramid.color_mean.device
         sizes = pyramid.canvas(*(canvas or pyramid.sizes[-1]))
@@ -301,11 +349,19 @@ class Stream:
         if window is not None:
             rows, columns = (torch.arange(a, b, device=device) for a, b in window)
             place = Place(place.canvas, rows, columns, place.anchored)
-        self.pyramid = pyramid
+        self.pyramid, self.guidance, self.below = pyramid, guidance, below
         with torch.inference_mode():
             self.source = self._build(top, place, sizes, draw, draw.start_frame, dtype)
 
     def _build(
+        self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
+    ) -> Source:
+        if self.below is not None and scale == self.below[0]:
+            return ClipSource(self.below[1], place, start)
+        source = self._scale(scale, place, sizes, draw, start, dtype)
+        return source if self.guidance is None else self.guidance.steer(source, scale, place, draw, start)
+
+    def _scale(
         self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
     ) -> Source:
         net = self.pyramid.scales[scale]
@@ -313,11 +369,11 @@ class Stream:
         if scale == 0:
             own = _at_own_speed(draw)
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
-            if isinstance(net, LinearDynamics):
-                source: Source = CoarseSource(self.pyramid, place, own, first)
+            if isinstance(net, ScaleGenerator):
+                lowest = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+                source: Source = lowest if self.guidance is None else self.guidance.start(lowest, own)
             else:
-                assert isinstance(net, ScaleGenerator)
-                source = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
+                source = CoarseSource(self.pyramid, place, own, first, self.guidance)
             return source if draw.speed == 1 else Retimed(source, first, start, own.speed)
         assert isinstance(net, ScaleGenerator)
         grown = place.grown(net.margin)
@@ -421,6 +477,13 @@ def tiled_chunks(
                 stream = Stream(pyramid, now, canvas, ((top, bottom), (left, right)), dtype=dtype)
                 frames[..., top:bottom, left:right] = stream.take(count)
         yield frames
+
+
+def there_and_back(frames: Tensor, num_frames: int) -> Tensor:
+    """Frame numbers of any size to those of a clip that is played forwards and backwards for ever."""
+    turn = max(1, 2 * (num_frames - 1))
+    frames = frames % turn
+    return torch.minimum(frames, turn - frames)
 
 
 def _conv3d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

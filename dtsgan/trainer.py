@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ class Progress:
     num_steps: int
     work_done: float  # part of the whole run's arithmetic, 0 to 1
     losses: dict[str, float]
+    stage: Literal["texture", "prediction"] = "texture"  # of what: the pyramid, or the encoder on top of it
 
 
 class Training:

@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -181,6 +181,65 @@ def read_clip(
         warnings=tuple(notes),
     )
     return from_uint8(np.stack(frames)[None]), info
+
+
+def read_picture(path: PathLike, frame: int | None = None) -> tuple[Tensor, VideoInfo]:
+    """Reads one picture, `(3, H, W)`, and what was read.
+
+    Args:
+        frame: of a video, the number of the frame to take. Without it a video is refused.
+
+    Raises:
+        FileNotFoundError: if nothing is at `path`.
+        VideoError: if it is no picture, or a video where no frame was named, or one that has no such frame.
+    """
+    if frame is not None:
+        return _read_frame(Path(path), frame)
+    seen = probe(path)
+    if Path(path).is_dir() or seen.num_frames > 1:
+        raise VideoError(
+            f"{path} is a video of {seen.num_frames} frames and a picture is wanted: give a picture, or name "
+            "one of its frames with --frame"
+        )
+    clip, info = read_clip(path, min_frames=1)
+    if clip.shape[2] > 1:
+        raise VideoError(f"{path} is a video and a picture is wanted: name one of its frames with --frame")
+    if seen.num_frames <= 1 and float(read_alpha(path).min()) < 1:
+        note = f"{path} is transparent in parts, which are taken as black"
+        info = replace(info, warnings=(*info.warnings, note))
+    return clip[0, :, 0], info
+
+
+def _read_frame(path: Path, number: int) -> tuple[Tensor, VideoInfo]:
+    """One frame of a video, found by counting: not every file tells when its frames are shown."""
+    source, count = _open(path, 0.0, None, max_pixels=4096 * 4096), 0
+    with closing(source.frames), suppress(_EndsEarly, *BROKEN):
+        for _, decode in source.frames:
+            if count == number:
+                pixels = np.ascontiguousarray(decode())
+                height, width = pixels.shape[:2]
+                sides = {"width": width, "height": height, "source_width": width, "source_height": height}
+                info = VideoInfo(path=path, num_frames=1, fps=source.fps or FOLDER_FPS, **sides)
+                return from_uint8(pixels[None, None])[0, :, 0], info
+            count += 1
+    if not count:
+        raise VideoError(f"no frame of {path} can be decoded: {READABLE}")
+    raise VideoError(f"{path} has {count} frames: name one from 0 to {count - 1}")
+
+
+def read_alpha(path: PathLike) -> Tensor:
+    """How opaque a picture is, `(1, H, W)`: 1 all over where it has no alpha, 0 where nothing is seen."""
+    try:
+        with _picture(Path(path)) as image:
+            upright = ImageOps.exif_transpose(image)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                alpha = np.asarray(upright.convert("RGBA"))[..., 3]
+            else:
+                alpha = np.full((upright.height, upright.width), 255, np.uint8)
+    except UnidentifiedImageError:
+        info = probe(path)
+        alpha = np.full((info.height, info.width), 255, np.uint8)
+    return torch.from_numpy(alpha.copy()).float().div_(255)[None]
 
 
 def probe(path: PathLike) -> VideoInfo:

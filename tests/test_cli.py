@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import FPS, KINDS, make_clip
+from PIL import Image
 
 from dtsgan import video
 from dtsgan.cli import main
@@ -215,6 +216,62 @@ def test_a_sample_is_written_anew_over_an_old_one(run, tmp_path):
 
 
 # -- evaluate and list ---
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.new("RGB", (90, 40), (250, 250, 250)).save(path)
+    return str(path)
+
+
+def test_a_picture_becomes_a_video_that_begins_with_it(run, photo, tmp_path, capsys):
+    out = tmp_path / "future.mkv"
+    command = ["predict", run, photo, "--out", str(out), "--num-frames", "9", "--seed", "3", "--json"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    values = json.loads(said.out)
+    assert [values[k] for k in ("file", "num_frames", "seed", "height", "width")] == [str(out), 9, 3, 24, 32]
+    assert "is made 32x24, its middle cut out" in said.err
+    assert "as far from the texture" in said.err and values["distance"] > 4
+    future, _ = read_clip(out)
+    assert future.shape == (1, 3, 9, 24, 32)
+    wanted = torch.tensor([250, 250, 250]) / 127.5 - 1
+    torch.testing.assert_close(future[0, :, 0], wanted.view(3, 1, 1).expand(3, 24, 32), rtol=0, atol=0.02)
+
+
+def test_a_frame_of_a_video_is_a_picture_when_named(run, clip_file, tmp_path, capsys):
+    out = str(tmp_path / "future.mkv")
+    assert "--frame" in complaint(capsys, ["predict", run, str(clip_file), "--out", out])
+    assert "0 to 39" in complaint(capsys, ["predict", run, str(clip_file), "--out", out, "--frame", "40"])
+    assert (
+        main(["predict", run, str(clip_file), "--frame", "30", "--out", out, "--num-frames", "12", "--loop"])
+        == 0
+    )
+    begun, real = read_clip(out)[0], read_clip(clip_file)[0]
+    torch.testing.assert_close(begun[:, :, 0], real[:, :, 30], rtol=0, atol=0.02)
+
+
+def test_a_transparent_picture_is_taken_on_black_and_said_so(run, tmp_path, capsys):
+    path = tmp_path / "clear.png"
+    Image.new("RGBA", (32, 24), (200, 10, 10, 128)).save(path)
+    assert main(["predict", run, str(path), "--out", str(tmp_path / "a.mkv"), "--num-frames", "2"]) == 0
+    assert "taken as black" in capsys.readouterr().err
+
+
+def test_a_texture_that_cannot_predict_says_what_to_do(free_run, photo, tmp_path, capsys):
+    out = str(tmp_path / "future.mkv")
+    assert "--with-prediction" in complaint(capsys, ["predict", free_run, photo, "--out", out])
+    assert not Path(out).exists()
+
+
+def test_prediction_is_added_to_a_run_on_the_command_line(runs, photo, tmp_path, capsys):
+    folder = str(tmp_path / "run")
+    shutil.copytree(runs / "adversarial", folder)
+    quick = ["--set", "encoder.steps=2", "--set", "encoder.features=4"]
+    assert main(["train", "--resume", folder, "--with-prediction", *quick, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stage"] == "prediction"
+    assert main(["predict", folder, photo, "--out", str(tmp_path / "a.gif"), "--num-frames", "4"]) == 0
 
 
 def test_evaluate_prints_each_score_beside_its_floors(run, footage, no_weights, capsys):

@@ -11,6 +11,7 @@ from dtsgan.config import (
     FREE_PRESETS,
     PRESETS,
     Config,
+    EncoderConfig,
     ModelConfig,
     PyramidConfig,
     TrainConfig,
@@ -182,3 +183,16 @@ def test_one_scale_has_one_size():
     assert PyramidConfig(num_scales=1, min_size=30, max_size=30).sides() == [30]
     with pytest.raises(ConfigError, match="one scale has one size"):
         PyramidConfig(num_scales=1, min_size=30, max_size=40)
+
+
+# -- the encoder ---
+
+
+def test_an_encoders_settings_are_read_and_bounded():
+    values = parse_settings(EncoderConfig, {"form": "paper", "steps": "40", "first_frame_weight": "2.5"})
+    assert EncoderConfig(**values) == EncoderConfig(form="paper", steps=40, first_frame_weight=2.5)
+    again = EncoderConfig(**parse_settings(EncoderConfig, dataclasses.asdict(EncoderConfig(features=8))))
+    assert again == EncoderConfig(features=8)
+    for wrong in ({"features": 0}, {"batch_size": 1}, {"lr": -1}, {"steps": -1}):
+        with pytest.raises(ConfigError):
+            EncoderConfig(**wrong)

@@ -23,7 +23,14 @@ from dtsgan.model import DTSGAN
 from dtsgan.video import read_clip
 
 
-def start(path: Path, out: Path, kind: str = "linear", budget: float | None = None, **changes: Any) -> Run:
+def start(
+    path: Path,
+    out: Path,
+    kind: str = "linear",
+    budget: float | None = None,
+    with_prediction: bool = False,
+    **changes: Any,
+) -> Run:
     values, layout = KINDS[kind]
     return jobs.train(
         path,
@@ -34,6 +41,7 @@ def start(path: Path, out: Path, kind: str = "linear", budget: float | None = No
         device="cpu",
         budget=budget,
         settings={**values, **changes},
+        with_prediction=with_prediction,
     )
 
 
@@ -74,6 +82,78 @@ def stopped(clip_file, tmp_path) -> Path:
     list(itertools.islice(steps, 4))
     steps.close()
     return run.folder.path
+
+
+# -- prediction ---
+
+
+QUICK = {"encoder.steps": 3, "encoder.features": 4, "encoder.crop": 12}
+
+
+@pytest.fixture(scope="module")
+def predicting(clip_file, tmp_path_factory) -> Run:
+    """An unbroken run with prediction."""
+    run = start(clip_file, tmp_path_factory.mktemp("runs") / "predicting", with_prediction=True, **QUICK)
+    list(run)
+    return run
+
+
+def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
+    encoder = DTSGAN.from_pretrained(folder).encoder
+    assert encoder is not None
+    return encoder.state_dict()
+
+
+def test_a_run_with_prediction_leaves_a_model_that_predicts(predicting, clip_file):
+    folder = predicting.folder
+    values = status(predicting)
+    assert (values["state"], values["work_done"], values["stage"]) == ("done", 1, "prediction")
+    model = DTSGAN.from_pretrained(folder.path)
+    assert model.has_encoder
+    assert model.record["prediction"]["steps"] == 3
+    assert read_clip(folder.prediction_preview)[0].shape[2] > 10
+    stages = [json.loads(line)["stage"] for line in folder.progress.read_text().splitlines()]
+    assert stages == sorted(stages, reverse=True)
+
+
+@pytest.mark.parametrize("number", [3, 18, 21, 25])
+def test_a_run_with_prediction_stopped_anywhere_ends_as_an_unbroken_one(
+    predicting, clip_file, tmp_path, number
+):
+    run = start(clip_file, tmp_path / "run", with_prediction=True, **QUICK)
+    steps = iter(run)
+    list(itertools.islice(steps, number))
+    steps.close()
+    assert status(run)["state"] == "stopped"
+    again = Run.resume(run.folder.path)
+    list(again)
+    assert_equal(weights(again), weights(predicting))
+    assert_equal(encoder_weights(run.folder.path), encoder_weights(predicting.folder.path))
+
+
+def test_prediction_is_learned_on_top_of_a_finished_run(predicting, finished, tmp_path):
+    folder = tmp_path / "later"
+    shutil.copytree(finished["linear"].folder.path, folder)
+    run = Run.resume(folder, with_prediction=True, settings=QUICK)
+    before = weights(folder)
+    assert {p.stage for p in run} == {"prediction"}
+    assert_equal(weights(folder), before)
+    assert_equal(encoder_weights(folder), encoder_weights(predicting.folder.path))
+    assert list(Run.resume(folder)) == []  # and it is done
+
+
+def test_an_encoder_in_the_making_keeps_its_settings(predicting, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(predicting.folder.path, folder)
+    with pytest.raises(RunError, match="other settings"):
+        Run.resume(folder, with_prediction=True, settings={"encoder.form": "paper"})
+    with pytest.raises(ConfigError, match="only those of the encoder"):
+        Run.resume(folder, with_prediction=True, settings={"lr_g": 1})
+    with pytest.raises(ConfigError, match="did you mean"):
+        Run.resume(folder, with_prediction=True, settings={"encoder.from": "paper"})
+    (folder / "encoder_state.pt").write_bytes(b"damaged")
+    with pytest.raises(RunError, match="damaged"):
+        Run.resume(folder)
 
 
 # -- what a run leaves ---

@@ -232,3 +232,40 @@ def test_the_stored_model_draws_as_the_fitted_one():
     copy = PyramidGenerator(pyramid.config, pyramid.sizes, pyramid.num_frames)
     copy.load_state_dict(pyramid.state_dict())
     close(Stream(copy.eval(), Draw()).take(6), Stream(pyramid, Draw()).take(6))
+
+
+# -- what a frame tells ---
+
+
+def test_hidden_pixels_are_inferred_from_the_others():
+    clip = small_clip(80)
+    model = fitted(clip[:, :, :60]).scales[0]
+    known = torch.ones(9, 12, dtype=torch.bool)
+    known[3:6, 4:9] = False
+    frames = clip[0, :, 60:].transpose(0, 1).clone()  # unseen
+    spoiled = torch.where(known, frames, torch.ones(()))
+    hidden = (..., slice(3, 6), slice(4, 9))
+    error = {}
+    for name, states in (
+        ("masked", model.infer(spoiled, known=known)[0]),
+        ("fooled", model.infer(spoiled)[0]),
+        ("whole", model.infer(frames)[0]),
+    ):
+        drawn = model.to_clip(states[None])[0].transpose(0, 1)
+        error[name] = float((drawn - frames)[hidden].square().mean())
+    assert error["masked"] < 0.5 * error["fooled"]
+    assert error["masked"] < 0.5 * frames[hidden].var()
+    assert error["whole"] < 1.1 * error["masked"]
+
+
+def test_persistence_begins_at_one_and_never_rises():
+    kept = fitted(small_clip()).scales[0].persistence(20)
+    assert kept[0] == 1 and (kept.diff() <= 0).all() and kept[-1] >= 0
+
+
+def test_the_covariance_is_that_of_long_draws():
+    model = fitted(small_clip(), components=3).scales[0]
+    states = simulate(model.transition.double().numpy(), model.noise_factor.double().numpy(), 60000)
+    for lag, expected in enumerate(model.covariance(4)):
+        found = states[lag:].T @ states[: len(states) - lag] / (len(states) - lag)
+        np.testing.assert_allclose(found, expected.numpy(), atol=0.15)

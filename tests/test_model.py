@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import dtsgan
+from dtsgan.config import EncoderConfig
 from dtsgan.errors import ConfigError, ModelFileError
 from dtsgan.model import DTSGAN
+from dtsgan.networks import FrameEncoder
 from dtsgan.pyramid import resize
 
 WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
@@ -392,3 +394,95 @@ def test_saving_the_same_model_again_writes_the_same_bytes(model, tmp_path):
         model.save_pretrained(tmp_path / name)
     assert (tmp_path / "a" / WEIGHTS).read_bytes() == (tmp_path / "b" / WEIGHTS).read_bytes()
     assert (tmp_path / "a" / WEIGHTS).stat().st_mode & 0o044  # others may read it
+
+
+# -- prediction ---
+
+
+ENCODER = "encoder/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def predictive(free_pyramid, tmp_path):
+    """A model folder with an encoder."""
+    encoder = FrameEncoder(EncoderConfig(features=4), free_pyramid.config, free_pyramid.num_scales)
+    model = DTSGAN(free_pyramid, FPS, {"preset": "tiny"}, encoder)
+    model.save_pretrained(tmp_path / "predictive")
+    return tmp_path / "predictive"
+
+
+def test_an_encoder_is_saved_and_loaded_bit_for_bit(predictive, free_pyramid):
+    loaded = DTSGAN.from_pretrained(predictive)
+    assert loaded.has_encoder and loaded.can_predict
+    picture = loaded.sample(1, seed=3)[0, :, 0]
+    again = DTSGAN.from_pretrained(predictive)
+    assert torch.equal(loaded.predict(picture, 6, 2), again.predict(picture, 6, 2))
+    assert torch.equal(loaded.sample(4), DTSGAN(free_pyramid, FPS).sample(4))  # it touches nothing else
+
+
+@pytest.mark.parametrize(
+    "harm", ["missing", "extra", "shape", "nan", "garbage", "version", "features", "no weights"]
+)
+def test_a_damaged_encoder_is_refused_with_a_sentence(predictive, harm):
+    tensors = load_file(predictive / ENCODER)
+    config = json.loads((predictive / "encoder/config.json").read_text())
+    if harm == "missing":
+        del tensors["decay"]
+    elif harm == "extra":
+        tensors["more"] = torch.zeros(1)
+    elif harm == "shape":
+        tensors["decay"] = torch.zeros(2, 2)
+    elif harm == "nan":
+        tensors["decay"][0, 0] = torch.nan
+    elif harm == "version":
+        config["format_version"] = 99
+    elif harm == "features":
+        config["encoder"]["features"] = 10**9
+    save_file(tensors, predictive / ENCODER)
+    (predictive / "encoder/config.json").write_text(json.dumps(config))
+    if harm == "garbage":
+        (predictive / ENCODER).write_bytes(b"not tensors")
+    if harm == "no weights":
+        (predictive / ENCODER).unlink()
+    refusal(predictive)
+
+
+def test_a_texture_without_an_encoder_says_how_to_get_one(free_model, anchored_model):
+    assert not free_model.can_predict and not free_model.has_encoder
+    with pytest.raises(ConfigError, match="--with-prediction"):
+        free_model.predict(torch.zeros(3, 20, 20))
+    assert anchored_model.can_predict and not anchored_model.has_encoder
+
+
+@pytest.mark.parametrize(
+    "image, said",
+    [
+        (torch.zeros(20, 20), r"\(3, H, W\)"),
+        (torch.zeros(4, 20, 20), r"\(3, H, W\)"),
+        (torch.zeros(3, 20, 20, dtype=torch.uint8), "uint8"),
+        (torch.full((3, 20, 20), 255.0), r"\[-1, 1\]"),
+        (torch.full((3, 20, 20), torch.nan), r"\[-1, 1\]"),
+        (torch.zeros(3, 2, 20), "8 to"),
+    ],
+)
+def test_what_is_no_picture_is_refused(anchored_model, image, said):
+    with pytest.raises(ConfigError, match=said):
+        anchored_model.predict(image, 4)
+
+
+@pytest.mark.parametrize("height, width", [(9, 100), (100, 30), (20, 27), (333, 444)])
+def test_a_picture_of_any_size_is_cut_to_the_texture(anchored_model, height, width):
+    ramp = torch.linspace(-0.8, 0.8, width).expand(3, height, width)
+    video = anchored_model.predict(ramp, 2)
+    assert video.shape == (1, 3, 2, *anchored_model.size)
+    first = video[0, 0, 0].mean(0)
+    assert (first.diff() > -0.01).all()  # still a ramp, its middle
+    assert abs(float(first.mean())) < 0.05
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_frames": 0}, {"seed": -1}, {"speed": 9.0}, {"num_frames": 1, "loop": True}]
+)
+def test_a_prediction_out_of_range_is_refused(anchored_model, values):
+    with pytest.raises(ConfigError):
+        anchored_model.predict(torch.zeros(3, 20, 20), **values)

@@ -7,8 +7,17 @@ import torch
 from conftest import close, make_clip
 from torch import Tensor, nn
 
-from dtsgan.config import ModelConfig
-from dtsgan.networks import PatchDiscriminator, PyramidGenerator, ScaleGenerator, full_place
+from dtsgan.config import EncoderConfig, ModelConfig
+from dtsgan.networks import (
+    HORIZON,
+    DetailCarrier,
+    FrameEncoder,
+    PatchDiscriminator,
+    PyramidGenerator,
+    ScaleGenerator,
+    full_place,
+    taper,
+)
 from dtsgan.sampler import Draw, Stream
 
 
@@ -219,3 +228,66 @@ def test_a_pyramid_can_be_copied_and_loaded(pyramid):
         other.scales[1].to_rgb.weight.zero_()
     other.load_state_dict(pyramid.state_dict())
     assert torch.equal(Stream(other, Draw()).take(3), Stream(pyramid, Draw()).take(3))
+
+
+# -- the encoder of prediction ---
+
+
+def wild_carrier(is_exact: bool = True) -> DetailCarrier:
+    torch.manual_seed(0)
+    carrier = DetailCarrier(4, is_exact)
+    for conv in carrier.convs:
+        nn.init.normal_(conv.weight, 0, 0.2)
+        nn.init.normal_(conv.bias, 0, 0.2)
+    return carrier.eval()
+
+
+def test_an_untrained_carrier_lets_detail_fade_in_place():
+    detail, picture, drawn = (
+        torch.randn(1, 3, 1, 9, 11),
+        torch.randn(1, 3, 1, 9, 11),
+        torch.randn(1, 3, 4, 9, 11),
+    )
+    carrier = DetailCarrier(4, True).eval()
+    for value in carrier.convs[-1].parameters():
+        value.data.zero_()
+    decay = 0.5 ** torch.arange(HORIZON + 1.0)
+    added = carrier(detail, picture, drawn, torch.tensor([0, 1, -1, 3]), decay)
+    for k, share in enumerate((1, 0.5, 0.5, 0.125)):
+        close(added[:, :, k], detail[:, :, 0] * share * taper(torch.tensor(k and (1, 1, 3)[k - 1])).float())
+
+
+def test_whatever_a_carrier_has_learned_frame_0_is_the_picture_and_beyond_the_horizon_it_is_silent():
+    rng = torch.Generator().manual_seed(1)
+    picture, own, other = (torch.randn(2, 3, 1, 9, 11, generator=rng) for _ in range(3))
+    carrier, decay = wild_carrier(), torch.linspace(1, 0.2, HORIZON + 1)
+    drawn = torch.cat([own, other], 2)
+    added = carrier(picture - own, picture, drawn, torch.tensor([0, 2]), decay)
+    close((drawn + added)[:, :, :1], picture)
+    assert (added[:, :, 1] - (picture - own)[:, :, 0]).abs().mean() > 0.01
+    assert taper(torch.tensor([HORIZON + 1])).item() < 1e-12
+    loose = wild_carrier(is_exact=False)(picture - own, picture, drawn, torch.tensor([0, 2]), decay)
+    assert (drawn + loose - picture)[:, :, 0].abs().mean() > 0.01
+
+
+def test_detail_is_moved_by_the_velocity_times_the_distance():
+    detail = torch.randn(1, 3, 1, 12, 14, generator=torch.Generator().manual_seed(0))
+    carrier = DetailCarrier(4, True).eval()
+    for value in carrier.convs[-1].parameters():
+        value.data.zero_()
+    carrier.convs[-1].bias.data[3:5] = torch.tensor([1.0, -0.5])  # right and up, pixels a frame
+    added = carrier(
+        detail, detail, torch.zeros(1, 3, 2, 12, 14), torch.tensor([2, -2]), torch.ones(HORIZON + 1)
+    )
+    added = added / taper(torch.tensor([2])).float()
+    close(added[0, :, 0, :-1, 2:], detail[0, :, 0, 1:, :-2])
+    close(added[0, :, 1, 1:, :-2], detail[0, :, 0, :-1, 2:])
+
+
+def test_the_papers_encoder_conditions_the_finest_scale_alone():
+    for model in (ModelConfig(coarse="linear"), ModelConfig(coarse="adversarial", layout="free")):
+        paper = FrameEncoder(EncoderConfig(form="paper"), model, 4)
+        assert [n for n in range(4) if paper.carrier(n) is not None] == [3] and paper.noise is None
+        every = FrameEncoder(EncoderConfig(), model, 4)
+        assert all(every.carrier(n) is not None for n in range(4))
+        assert (every.noise is not None) == (model.coarse == "adversarial")

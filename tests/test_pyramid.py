@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dtsgan.config import PyramidConfig
-from dtsgan.pyramid import build_pyramid, is_stationary_in_space, resize, scale_sizes, upsample, upsampling
+from dtsgan.pyramid import (
+    build_pyramid,
+    fit_picture,
+    is_stationary_in_space,
+    resize,
+    scale_sizes,
+    upsample,
+    upsampling,
+)
 
 few = settings(max_examples=25, deadline=None)
 sides = st.integers(8, 60)
@@ -161,3 +169,20 @@ def test_a_texture_is_told_from_a_scene(seed):
     assert not is_stationary_in_space(brighter_below)
     stiller_left = texture * torch.linspace(0.1, 1, 33)
     assert not is_stationary_in_space(stiller_left)
+
+
+# -- a picture of any size ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=sides, width=sides, size=st.tuples(sides, sides))
+def test_a_picture_covers_the_frame_whatever_their_sizes(height, width, size):
+    fitted = fit_picture(torch.full((2, 3, height, width), 0.3), size)
+    assert fitted.shape == (2, 3, *size)
+    close(fitted, torch.full_like(fitted, 0.3), 1e-4)
+
+
+def test_the_middle_of_a_picture_is_kept_undistorted():
+    picture = torch.linspace(-1, 1, 90).expand(1, 3, 30, 90)
+    fitted = fit_picture(picture, (30, 30))
+    close(fitted, picture[..., 30:60])

@@ -722,3 +722,34 @@ def test_a_writer_can_be_fed_by_hand(tmp_path):
         assert not (tmp_path / "a.mkv").exists(), "the file appears whole, at the end"
     assert writer.num_frames == 6
     assert torch.equal(read_clip(Path(tmp_path / "a.mkv"))[0], clip)
+
+
+# -- one picture ---
+
+
+def test_a_picture_is_read_with_what_is_opaque(tmp_path):
+    picture = Image.new("RGBA", (6, 4), (255, 0, 0, 255))
+    picture.paste((0, 255, 0, 0), (0, 0, 2, 4))
+    picture.save(tmp_path / "a.png")
+    image, info = video.read_picture(tmp_path / "a.png")
+    assert image.shape == (3, 4, 6) and (info.width, info.height) == (6, 4)
+    assert "transparent" in info.warnings[-1]
+    alpha = video.read_alpha(tmp_path / "a.png")
+    assert alpha.shape == (1, 4, 6) and not alpha[..., :2].any() and alpha[..., 2:].eq(1).all()
+    Image.new("RGB", (6, 4)).save(tmp_path / "b.jpg")
+    assert video.read_picture(tmp_path / "b.jpg")[1].warnings == ()
+    assert video.read_alpha(tmp_path / "b.jpg").eq(1).all()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".gif", ""])
+def test_a_video_is_no_picture_but_each_of_its_frames_is(tmp_path, suffix):
+    clip = torch.linspace(-1, 1, 5).view(1, 1, 5, 1, 1).expand(1, 3, 5, 8, 8)
+    path = tmp_path / f"five{suffix}"
+    write_clip(path, clip, 10)
+    with pytest.raises(VideoError, match="--frame"):
+        video.read_picture(path)
+    for frame in (0, 3, 4):
+        image, _ = video.read_picture(path, frame)
+        torch.testing.assert_close(image, clip[0, :, frame], rtol=0, atol=0.1)
+    with pytest.raises(VideoError, match="0 to 4"):
+        video.read_picture(path, 5)
