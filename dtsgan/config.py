@@ -129,6 +129,9 @@ class TrainConfig:
     grad_clip: float = 0.0  # longest gradient of a generator that is followed as it is; 0: any
     decay_at: float = 0.8  # part of the steps after which the rates fall to a tenth
     noise_weight: float = 0.1  # sigma_n = noise_weight x RMSE(upsampled reconstruction, target)
+    noise_kept: float = (
+        1.0  # part of sigma_n that is left when a scale is trained: less grain, more structure
+    )
     teacher_forced: bool = (
         False  # reconstruct from the real clip of the scale below instead of the chain's own
     )
@@ -150,6 +153,7 @@ class TrainConfig:
             decay_at=(0, 1),
             grad_clip=(0, 1e9),
             noise_weight=(0, 100),
+            noise_kept=(0, 10),
             pool_frames=(0, 10**6),
         )
         _bounds(self, update_every=(1, 10**7), update_stride=(1, 10**6), seed=(0, 2**62), threads=(0, 1024))
@@ -285,6 +289,7 @@ _FAST = Config(
         rec_weight=(5.0,),
         swd_weight=(1.0,),
         noise_weight=1.0,
+        noise_kept=0.6,
         on_detail=True,
         forced_fakes=0.5,
         d_steps=1,
@@ -320,6 +325,7 @@ _FAST_FREE = dataclasses.replace(
         "lr_g": 1e-3,
         "lr_d": 2e-3,
         "grad_clip": 0.0,
+        "noise_kept": 1.0,
         "batch_size": 2,
     })
 )  # fmt: skip

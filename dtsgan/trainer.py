@@ -240,11 +240,14 @@ class Training:
         return torch.optim.Adam(net.parameters(), lr=rate, betas=self.config.train.betas)
 
     def _finish(self, scale: int) -> None:
-        """Recalibrates the frozen statistics that sampling uses."""
+        """Recalibrates the frozen statistics that sampling uses, and calms the noise (a truncation as that of
+        Brock et al. 2019: what the noise is trained to draw is grain more than structure)."""
         self.finished_scales = scale + 1
         net = self.pyramid.scales[scale]
         if not isinstance(net, ScaleGenerator):
             return
+        if scale > 0:
+            net.noise_std.mul_(self.config.train.noise_kept)
         norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm3d)]
         for norm in norms:
             norm.reset_running_stats()

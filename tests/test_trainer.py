@@ -298,3 +298,12 @@ def test_no_gradient_is_followed_further_than_the_clip():
             assert 0 < length <= 1.001e-3
             return
     raise AssertionError("no step was seen")
+
+
+def test_the_noise_of_a_finished_scale_is_the_part_that_is_kept():
+    stds = {}
+    for kept in (1.0, 0.5):
+        training = make_training("linear", steps=(0, 1, 1), noise_kept=kept)
+        list(training)
+        stds[kept] = [float(net.noise_std) for net in training.pyramid.scales[1:]]
+    assert stds[0.5] == pytest.approx([0.5 * std for std in stds[1.0]])
