@@ -11,9 +11,11 @@ from starlette.middleware import Middleware
 from dtsgan.ui.library import Library
 from dtsgan.ui.page import Page
 from dtsgan.ui.play import play_tab
+from dtsgan.ui.queue import TrainingQueue
 from dtsgan.ui.routes import page_routes
 from dtsgan.ui.settings import Settings
 from dtsgan.ui.theme import icon, page_head, page_theme
+from dtsgan.ui.train import train_tab
 from dtsgan.ui.visitor import VisitorSession
 
 HEAD = (
@@ -32,12 +34,14 @@ def build_app(settings: Settings | None = None) -> gr.Blocks:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(min(torch.get_num_threads(), cores))
     library = Library(settings)
-    page = Page(settings, library)
+    page = Page(settings, library, TrainingQueue(settings))
     with gr.Blocks(title="DTSGAN", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
         gr.HTML(HEAD, apply_default_css=False)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Play", id="play"):
-                play_tab(page, demo)
+                gallery, _ = play_tab(page, demo)
+            with gr.Tab("Train", id="train"):
+                train_tab(page, demo, gallery, tabs)
         demo.load(
             None, None, None, js="() => window.dtsgan.theme(false)", queue=False, api_visibility="private"
         )
@@ -49,13 +53,14 @@ def build_app(settings: Settings | None = None) -> gr.Blocks:
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves a page made by `build_app`; `options` are those of `gr.Blocks.launch`."""
-    page: Page = demo.page
+    page: Page = demo.page  # type: ignore[assignment]
+    page.queue.start()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     return demo.launch(
         theme=page_theme(),
         head=page_head(),
         app_kwargs={
-            "routes": page_routes(page.settings, page.library),
+            "routes": page_routes(page.settings, page.library, page.queue),
             "middleware": [Middleware(VisitorSession, secret=page.settings.secret())],
         },
         max_file_size=f"{page.settings.max_upload_mb}mb",
@@ -72,7 +77,8 @@ def serve(
     share: bool = False,
     auth: tuple[str, str] | None = None,
     home: Path | None = None,
+    mcp: bool = False,
 ) -> None:
     """Opens the page and stays until it is interrupted."""
     demo = build_app(Settings.from_environment(home, shared=True if share else None))
-    launch(demo, server_name=host, server_port=port, share=share, auth=auth)
+    launch(demo, server_name=host, server_port=port, share=share, auth=auth, mcp_server=mcp or None)

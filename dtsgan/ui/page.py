@@ -11,15 +11,17 @@ import gradio as gr
 
 from dtsgan.errors import DTSGANError
 from dtsgan.ui.library import Library
+from dtsgan.ui.queue import TrainingQueue
 from dtsgan.ui.settings import Settings
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page's settings and its textures."""
+    """The page's settings, its textures and its trainings."""
 
     settings: Settings
     library: Library
+    queue: TrainingQueue
 
 
 def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:

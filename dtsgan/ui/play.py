@@ -95,7 +95,7 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
     model = gr.Textbox("", label="Texture", visible="hidden")
     watch = gr.Timer(3.0)
 
-    wish = [model, seed, seconds, speed, diversity, loop, width, height, tile]
+    wish: list[Any] = [model, seed, seconds, speed, diversity, loop, width, height, tile]
 
     # -- the gallery ---
 

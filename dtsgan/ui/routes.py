@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from dtsgan.errors import DTSGANError
 from dtsgan.ui.library import Library
 from dtsgan.ui.live import LiveViews
+from dtsgan.ui.queue import TrainingQueue
 from dtsgan.ui.settings import EXAMPLES, Settings
 from dtsgan.ui.visitor import visitor_on
 
@@ -22,7 +23,7 @@ def example_clips() -> dict[str, Path]:
     return {path.stem: path for path in sorted(EXAMPLES.glob("*.mp4"))}
 
 
-def page_routes(settings: Settings, library: Library) -> list[BaseRoute]:
+def page_routes(settings: Settings, library: Library, queue: TrainingQueue) -> list[BaseRoute]:
     """What `launch` puts before Gradio's own routes."""
 
     def font(request: Request) -> Response:
@@ -41,7 +42,16 @@ def page_routes(settings: Settings, library: Library) -> list[BaseRoute]:
         path = example_clips().get(request.path_params["name"])
         return FileResponse(path, media_type="video/mp4", headers=DAY) if path else _missing()
 
+    def preview(request: Request) -> Response:
+        try:
+            job = queue.get(request.path_params["job"], visitor_on(request))
+        except (PermissionError, DTSGANError):
+            return _missing()
+        path = queue.run(job).preview(request.path_params["scale"])
+        return FileResponse(path, media_type="video/mp4", headers=DAY) if path.is_file() else _missing()
+
     return [
+        Route("/media/preview/{job}/{scale:int}.mp4", preview),
         Route("/assets/dtsgan/{name}", font),
         Route("/media/loop/{id}.mp4", loop),
         Route("/media/example/{name}.mp4", example),

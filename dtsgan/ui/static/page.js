@@ -243,5 +243,107 @@
     if (event.key === " " && !stopped && event.target === document.body) { event.preventDefault(); pause(); }
   });
 
-  window.dtsgan = { tune, choose, stop, theme, state: () => ({ ...wish, frame: shown, stopped, paused, ready: ready.length, loop: loop.length }) };
+  // -- trimming and cropping ---
+
+  function editor(element, trigger, watch) {
+    element.addEventListener("click", (event) => {
+      const example = event.target.closest("[data-example]");
+      if (example) trigger("submit", { name: example.dataset.example });
+    });
+    const setUp = () => { const box = element.querySelector(".dt-editor"); if (box && !box.dataset.ready) edit(box, trigger); };
+    watch("value", setUp);
+    setUp();
+  }
+
+  function edit(box, trigger) {
+    box.dataset.ready = 1;
+    const width = Number(box.dataset.width), height = Number(box.dataset.height), total = Number(box.dataset.seconds) || 0;
+    const view = box.querySelector(".dt-view"), video = box.querySelector("video"), area = box.querySelector(".dt-crop");
+    const rail = box.querySelector(".rail"), part = box.querySelector(".part"), now = box.querySelector(".now"), said = box.querySelector("output");
+    const crop = { x: 0, y: 0, w: 1, h: 1 }, time = { start: 0, end: Number(box.dataset.end) || total };
+    const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+    if (!total) box.querySelector(".dt-time").hidden = true;
+
+    function paint() {
+      Object.assign(area.style, { left: `${crop.x * 100}%`, top: `${crop.y * 100}%`, width: `${crop.w * 100}%`, height: `${crop.h * 100}%` });
+      for (const end of ["start", "end"]) {
+        const knob = box.querySelector(`[data-t=${end}]`);
+        knob.style.left = `${(100 * time[end]) / (total || 1)}%`;
+        for (const [name, value] of [["now", time[end].toFixed(2)], ["min", 0], ["max", total.toFixed(2)], ["text", `${time[end].toFixed(2)} seconds`]])
+          knob.setAttribute(`aria-value${name}`, value);
+      }
+      Object.assign(part.style, { left: `${(100 * time.start) / (total || 1)}%`, right: `${100 - (100 * time.end) / (total || 1)}%` });
+      const size = `${Math.round(crop.w * width)} × ${Math.round(crop.h * height)}`;
+      said.textContent = `${time.start.toFixed(2)} to ${time.end.toFixed(2)} s · ${(time.end - time.start).toFixed(1)} s · ${size} px`;
+    }
+    let wait = 0;
+    function tell() {
+      clearTimeout(wait);
+      wait = setTimeout(() => {
+        const px = [crop.x * width, crop.y * height, crop.w * width, crop.h * height].map(Math.round);
+        px[2] = Math.min(px[2], width - px[0]);
+        px[3] = Math.min(px[3], height - px[1]);
+        const whole = crop.w > 0.995 && crop.h > 0.995;
+        trigger("input", { start: Number(time.start.toFixed(2)), end: total - time.end < 0.02 ? 0 : Number(time.end.toFixed(2)), crop: whole ? "" : px.join(", ") });
+      }, 350);
+    }
+    function resize(handle, dx, dy, from) {
+      const least = 24 / Math.min(width, height);
+      if (!handle) { crop.x = clamp(from.x + dx, 0, 1 - crop.w); crop.y = clamp(from.y + dy, 0, 1 - crop.h); return; }
+      let left = from.x, top = from.y, right = from.x + from.w, bottom = from.y + from.h;
+      if (handle.includes("w")) left = clamp(left + dx, 0, right - least);
+      if (handle.includes("e")) right = clamp(right + dx, left + least, 1);
+      if (handle.includes("n")) top = clamp(top + dy, 0, bottom - least);
+      if (handle.includes("s")) bottom = clamp(bottom + dy, top + least, 1);
+      Object.assign(crop, { x: left, y: top, w: right - left, h: bottom - top });
+    }
+    function drag(target, move) {
+      target.addEventListener("pointerdown", (down) => {
+        down.preventDefault();
+        down.stopPropagation();
+        target.setPointerCapture(down.pointerId);
+        const from = { ...crop }, at = { ...time };
+        const moved = (event) => { move(event, down, from, at); paint(); };
+        target.addEventListener("pointermove", moved);
+        target.addEventListener("pointerup", () => { target.removeEventListener("pointermove", moved); tell(); }, { once: true });
+      });
+    }
+    function set(end, value) {
+      const least = Math.min(0.4, total);
+      time[end] = end === "start" ? clamp(value, 0, time.end - least) : clamp(value, time.start + least, total);
+      video.currentTime = end === "start" ? time.start : Math.max(time.start, time.end - 0.4);
+    }
+    const share = (event, down) => { const frame = view.getBoundingClientRect(); return [(event.clientX - down.clientX) / frame.width, (event.clientY - down.clientY) / frame.height]; };
+    drag(area, (event, down, from) => resize("", ...share(event, down), from));
+    for (const handle of area.querySelectorAll("[data-h]")) drag(handle, (event, down, from) => resize(handle.dataset.h, ...share(event, down), from));
+    area.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      resize(event.shiftKey ? "se" : "", (step[0] * 4) / width, (step[1] * 4) / height, { ...crop });
+      paint();
+      tell();
+    });
+    for (const end of ["start", "end"]) {
+      const knob = box.querySelector(`[data-t=${end}]`);
+      drag(knob, (event, down, from, at) => set(end, at[end] + ((event.clientX - down.clientX) / rail.getBoundingClientRect().width) * total));
+      knob.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: -0.1, ArrowRight: 0.1, PageDown: -1, PageUp: 1 }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        set(end, time[end] + step);
+        paint();
+        tell();
+      });
+    }
+    video.addEventListener("timeupdate", () => {
+      if (video.currentTime >= time.end - 0.04 || video.currentTime < time.start - 0.3) { video.currentTime = time.start; video.play().catch(() => {}); }
+      now.style.left = `${(100 * video.currentTime) / (total || 1)}%`;
+    });
+    video.addEventListener("ended", () => { video.currentTime = time.start; video.play().catch(() => {}); });
+    video.addEventListener("error", () => { box.querySelector(".missing").hidden = false; });
+    paint();
+  }
+
+  window.dtsgan = { editor, tune, choose, stop, theme, state: () => ({ ...wish, frame: shown, stopped, paused, ready: ready.length, loop: loop.length }) };
 })();
