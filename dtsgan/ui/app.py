@@ -8,9 +8,13 @@ import gradio as gr
 import torch
 from starlette.middleware import Middleware
 
+from dtsgan.ui.edit import edit_tab
+from dtsgan.ui.hub import hub_tab
 from dtsgan.ui.library import Library
 from dtsgan.ui.page import Page
 from dtsgan.ui.play import play_tab
+from dtsgan.ui.predict import predict_tab
+from dtsgan.ui.quality import quality_tab
 from dtsgan.ui.queue import TrainingQueue
 from dtsgan.ui.routes import page_routes
 from dtsgan.ui.settings import Settings
@@ -42,6 +46,14 @@ def build_app(settings: Settings | None = None) -> gr.Blocks:
                 gallery, _ = play_tab(page, demo)
             with gr.Tab("Train", id="train"):
                 train_tab(page, demo, gallery, tabs)
+            with gr.Tab("Predict", id="predict") as tab:
+                predict_tab(page, tab)
+            with gr.Tab("Edit", id="edit") as tab:
+                edit_tab(page, tab)
+            with gr.Tab("Quality", id="quality") as tab:
+                quality_tab(page, tab)
+            with gr.Tab("Hub", id="hub") as tab:
+                hub_tab(page, tab)
         demo.load(
             None, None, None, js="() => window.dtsgan.theme(false)", queue=False, api_visibility="private"
         )

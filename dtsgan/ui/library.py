@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -182,6 +183,16 @@ class Library:
                 except (DTSGANError, OSError) as error:
                     self._failed.add(texture.id)
                     log.warning("no preview of %s: %s", texture.key, error)
+
+    def sample_path(self, texture: Texture, seed: int) -> Path:
+        """Where the short video of a seed is kept for the grid of many."""
+        return self.settings.app_folder / "previews" / f"{texture.id}-{int(seed)}.mp4"
+
+    def new_clip(self) -> Path:
+        """A place for a video shown once; its name cannot be guessed, and in a day it is gone."""
+        folder = self.settings.app_folder / "clips"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{secrets.token_hex(16)}.mp4"
 
     def _loop_path(self, texture: Texture) -> Path:
         return self.settings.app_folder / "previews" / f"{texture.id}.mp4"

@@ -13,6 +13,7 @@ from dtsgan.errors import DTSGANError
 from dtsgan.ui.library import Library
 from dtsgan.ui.queue import TrainingQueue
 from dtsgan.ui.settings import Settings
+from dtsgan.ui.visitor import visitor_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,20 @@ def plain_errors(function: Callable[..., Any]) -> Callable[..., Any]:
 def lead(title: str, text: str) -> gr.HTML:
     """A tab's heading."""
     return gr.HTML(f'<div class="dt-lead"><h2>{title}</h2><p>{text}</p></div>', apply_default_css=False)
+
+
+def texture_picker(page: Page, tab: gr.Tab, label: str = "Texture") -> gr.Dropdown:
+    """A choice among the visitor's textures, brought up to date whenever the tab is opened."""
+
+    def known(request: gr.Request) -> Any:
+        textures = page.library.textures(visitor_of(request))
+        choices = [(texture.title, texture.key) for texture in textures]
+        return gr.Dropdown(choices=choices) if choices else gr.Dropdown(choices=[], value=None)
+
+    at_first = [(texture.title, texture.key) for texture in page.library.textures("0" * 32)]
+    picker = gr.Dropdown(at_first, value=at_first[0][1] if at_first else None, label=label, min_width=180)
+    tab.select(known, None, picker, show_progress="hidden", queue=False, api_visibility="private")
+    return picker
 
 
 def progress_bar(done: float, text: str) -> str:

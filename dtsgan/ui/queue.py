@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class Job:
     submitted: float = 0.0
     state: str = "waiting"  # waiting, started, ended
     resume: bool = False
+    resume_options: list[str] = field(default_factory=list)
     resumes: int = 0  # after kills that nobody asked for
     stopping: bool = False
     pid: int = 0
@@ -150,8 +152,8 @@ class TrainingQueue:
             else:
                 jobs.stop_run(self.run(job).path)
 
-    def resume(self, job: Job) -> Job:
-        """Puts a stopped training back in line."""
+    def resume(self, job: Job, options: Sequence[str] = ()) -> Job:
+        """Puts a stopped training back in line; `options` go to `dtsgan train --resume RUN`."""
         with self._lock:
             job = self.get(job.id, job.visitor)
             if job.state == "ended" and not jobs.is_running(self.run(job).path):
@@ -160,7 +162,7 @@ class TrainingQueue:
                     raise RunError(f"{job.name} never began and its clip is gone: upload it again")
                 job = replace(
                     job, id=job.id if len(job.id) == 32 else secrets.token_hex(16), state="waiting", error="",
-                    resume=born, resumes=0, stopping=False, submitted=time.time(),
+                    resume=born, resume_options=list(options), resumes=0, stopping=False, submitted=time.time(),
                 )  # fmt: skip
                 self._save(job)
         self.look()
@@ -221,7 +223,7 @@ class TrainingQueue:
         run, folder = self.run(job), self.folder / job.id
         clip = self._clip(job)
         if job.resume:
-            arguments = ["--resume", str(run.path)]
+            arguments = ["--resume", str(run.path), *job.resume_options]
         elif clip is not None:
             arguments = [str(clip), "--out", str(run.path), *job.options]
         else:
@@ -299,7 +301,10 @@ class TrainingQueue:
         return True
 
     def sweep(self) -> None:
-        """Removes what strangers left long ago."""
+        """Removes videos shown once, and what strangers left long ago."""
+        for path in (self.settings.app_folder / "clips").glob("*"):
+            if path.stat().st_mtime < time.time() - 86400:
+                path.unlink(missing_ok=True)
         if not self.settings.keep_days:
             return
         before = time.time() - 86400 * self.settings.keep_days

@@ -1,5 +1,6 @@
 """The page's own addresses beside Gradio's: fonts, previews, the live view. Names in, never paths."""
 
+import re
 from pathlib import Path
 
 from starlette.requests import Request
@@ -38,6 +39,24 @@ def page_routes(settings: Settings, library: Library, queue: TrainingQueue) -> l
         path = library.loop(texture) or texture.folder / "preview.mp4"
         return FileResponse(path, media_type="video/mp4", headers=DAY) if path.is_file() else _missing()
 
+    def sample(request: Request) -> Response:
+        try:
+            texture = library.find(request.path_params["id"], visitor_on(request))
+        except (PermissionError, DTSGANError):
+            return _missing()
+        path = library.sample_path(texture, request.path_params["seed"])
+        return FileResponse(path, media_type="video/mp4", headers=DAY) if path.is_file() else _missing()
+
+    def clip(request: Request) -> Response:
+        try:
+            visitor_on(request)
+        except PermissionError:
+            return _missing()
+        name = request.path_params["name"]
+        path = settings.app_folder / "clips" / f"{name}.mp4"
+        known = re.fullmatch(r"[0-9a-f]{32}", name) and path.is_file()
+        return FileResponse(path, media_type="video/mp4", headers=DAY) if known else _missing()
+
     def example(request: Request) -> Response:
         path = example_clips().get(request.path_params["name"])
         return FileResponse(path, media_type="video/mp4", headers=DAY) if path else _missing()
@@ -54,6 +73,8 @@ def page_routes(settings: Settings, library: Library, queue: TrainingQueue) -> l
         Route("/media/preview/{job}/{scale:int}.mp4", preview),
         Route("/assets/dtsgan/{name}", font),
         Route("/media/loop/{id}.mp4", loop),
+        Route("/media/sample/{id}/{seed:int}.mp4", sample),
+        Route("/media/clip/{name}.mp4", clip),
         Route("/media/example/{name}.mp4", example),
         WebSocketRoute("/live", LiveViews(settings, library).endpoint),
     ]

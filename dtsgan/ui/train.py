@@ -541,9 +541,7 @@ def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 1
         curves.append(f'<polyline class="c{k}" points="{drawn}"/>')
         words = {"swd": "difference of patches"}.get(name, name)
         legend.append(f'<span class="c{k}">{words} {points[-1][1]:.3g}</span>')
-    changes = [
-        b["seconds"] for a, b in pairwise(lines) if a.get("scale") != b.get("scale")
-    ]
+    changes = [b["seconds"] for a, b in pairwise(lines) if a.get("scale") != b.get("scale")]
     marks = "".join(
         f'<line x1="{(t - times[0]) / span * width:.1f}" x2="{(t - times[0]) / span * width:.1f}" y1="0" y2="{height}"/>'
         for t in changes
