@@ -19,6 +19,7 @@ from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, from_uint8, read_clip, write_clip
 
 ABSENT = "This version of dtsgan cannot edit yet: the frame can be painted on, and the edit is made by a later version."
+ENLARGED = 4  # the frame to paint on, so that a brush has something to stand on
 WAYS = [("Keep what I painted, and let it move", "keep"), ("Redraw the painted part", "redraw")]
 
 
@@ -70,7 +71,7 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         clip = torch.cat(list(page.library.chunks(model, 1, seed=wish.seed)), 2)
         folder = page.library.new_clip().with_suffix("")
         with VideoWriter(folder, model.fps) as writer:
-            writer.write(clip[0, :, 0])
+            writer.write(F.interpolate(clip[:, :, 0], scale_factor=ENLARGED, mode="bicubic")[0].clamp(-1, 1))
         picture = str(next(folder.glob("*.png")))
         last = model.pyramid.num_scales - 1
         editor = {"background": picture, "layers": [], "composite": picture}

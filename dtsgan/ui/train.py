@@ -103,7 +103,7 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
     chosen = gr.Textbox("", visible="hidden", label="Training")
     answer = gr.JSON(visible=False, label="Training")
     clock = gr.Timer(2.0)
-    choice = [upload, start, end, crop, layout, size]
+    choice = [upload, start, end, crop, layout, size, extra]
 
     # -- the clip ---
 
@@ -127,10 +127,13 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         )  # fmt: skip
 
     @plain_errors
-    def look_at(path: str | None, start: float, end: float, crop: str, layout: str, size: float) -> Any:
+    def look_at(
+        path: str | None, start: float, end: float, crop: str, layout: str, size: float, extra: str
+    ) -> Any:
         if not path:
             return gr.skip(), gr.skip()
-        words, costs = look(Path(path), start, end, crop, layout, int(size or 150), settings)
+        changes = read_settings(extra)
+        words, costs = look(Path(path), start, end, crop, layout, int(size or 150), settings, changes)
         return words, gr.Radio([(f"{ABOUT[key]} · {cost}", key) for key, cost in costs.items()])
 
     look_options: dict[str, Any] = {
@@ -144,7 +147,11 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         show_progress="hidden",
         api_visibility="private",
     ).success(look_at, **look_options)
-    gr.on([start.change, end.change, crop.change, layout.change, size.change], look_at, **look_options)
+    gr.on(
+        [start.change, end.change, crop.change, layout.change, size.change, extra.submit],
+        look_at,
+        **look_options,
+    )
 
     def edited(event: gr.EventData) -> Any:
         return event.start, event.end, event.crop
@@ -196,7 +203,8 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         info = check_upload(path, settings)
         _check_length_of(info, start, end, settings)
         options = ["--preset", preset_name, "--layout", layout, "--size", str(int(size or 150))]
-        look(path, start, end, crop, layout, int(size or 150), settings, only=preset_name)
+        changes = read_settings(settings_text)
+        look(path, start, end, crop, layout, int(size or 150), settings, changes, only=preset_name)
         options += ["--start", f"{start:g}"] if start else []
         options += ["--end", f"{end:g}"] if end else []
         area = read_crop(crop)
@@ -204,12 +212,8 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         if settings.shared and not 0 < minutes <= settings.max_minutes:
             minutes = settings.max_minutes
         options += ["--budget", f"{minutes:g}"] if minutes else []
-        pairs = settings_text.split()
-        if any("=" not in pair for pair in pairs):
-            raise ConfigError(f'settings are KEY=VALUE, with spaces between them; got "{settings_text:.60}"')
-        preset(preset_name).with_settings(dict(pair.split("=", 1) for pair in pairs))
-        for pair in pairs:
-            options += ["--set", pair]
+        for key, value in changes.items():
+            options += ["--set", f"{key}={value}"]
         keep = Path(tempfile.mkdtemp(prefix="dtsgan-")) / f"clip{path.suffix.lower()}"
         shutil.copyfile(path, keep)
         try:
@@ -368,16 +372,22 @@ def read_crop(text: str) -> tuple[int, int, int, int] | None:
     return x, y, width, height
 
 
+def read_settings(text: str) -> dict[str, str]:
+    """`"KEY=VALUE KEY=VALUE"` as a mapping.
+
+    Raises:
+        ConfigError: a word without `=`.
+    """
+    for word in text.split():
+        if "=" not in word.strip("="):
+            raise ConfigError(f'settings are KEY=VALUE, with spaces between them; got "{word:.60}"')
+    return dict(word.split("=", 1) for word in text.split())
+
+
 def look(
-    path: Path,
-    start: float,
-    end: float,
-    crop: str,
-    layout: str,
-    size: int,
-    settings: Settings,
-    only: str = "",
-) -> tuple[str, dict[str, str]]:
+    path: Path, start: float, end: float, crop: str, layout: str, size: int, settings: Settings,
+    changes: dict[str, str] | None = None, only: str = "",
+) -> tuple[str, dict[str, str]]:  # fmt: skip
     """What a clip is, as HTML, and what each preset will cost here.
 
     Raises:
@@ -385,30 +395,42 @@ def look(
     """
     info = check_upload(path, settings)
     _check_length_of(info, start, end, settings)
+    area = read_crop(crop) or (0, 0, info.source_width, info.source_height)
+    shorter = max(1, min(area[2], area[3]))
     try:
         clip, facts = read_clip(
-            path, start=start or None, end=end or None, crop=read_crop(crop), size=2 * LOOK.min_size
+            path,
+            start=start or None,
+            end=end or None,
+            crop=read_crop(crop),
+            size=min(2 * LOOK.min_size, shorter),
         )
     except VideoError as error:
         raise VideoError(str(error).replace(str(path), path.name)) from error
     stationary = is_stationary_in_space(resize(clip, scale_sizes(LOOK, *clip.shape[3:])[0]))
     free = layout == "free" or (layout == "auto" and stationary)
-    area = read_crop(crop) or (0, 0, facts.source_width, facts.source_height)
-    shorter = min(area[2], area[3])
     canvas = (round(area[3] * size / shorter), round(area[2] * size / shorter))
-    device, costs = choose_device("auto"), {}
+    device = choose_device("auto")
+    costs: dict[str, str] = {}
+    problem: ConfigError | None = None
     for name in [only] if only else PRESETS:
-        config = preset(name, "free" if free else "anchored")
-        if size != config.pyramid.max_size:
-            config = replace(config, pyramid=config.pyramid.resized(size))
-        check_length(config, facts.num_frames)
-        check_size(config, scale_sizes(config.pyramid, *canvas))
+        try:
+            config = preset(name, "free" if free else "anchored").with_settings(changes or {})
+            if size != config.pyramid.max_size:
+                config = replace(config, pyramid=config.pyramid.resized(size))
+            check_length(config, facts.num_frames)
+            check_size(config, scale_sizes(config.pyramid, *canvas))
+        except ConfigError as error:
+            problem, costs[name] = error, "not for this clip"
+            continue
         cost = estimate(config, facts.num_frames, canvas, device)
         fits = cost.memory < available_memory(device)
         minutes = min(cost.seconds / 60, settings.max_minutes) if settings.shared else cost.seconds / 60
         costs[name] = f"{duration(60 * minutes)}, {cost.memory / 2**30:.1f} GB" + (
             "" if fits else " (too much)"
         )
+    if problem and (only or set(costs.values()) == {"not for this clip"}):
+        raise problem
     kind = (
         "It is alike everywhere: a <b>texture</b>. It can be drawn at any size, and as a seamless tile."
         if free
@@ -423,6 +445,8 @@ def look(
         if facts.num_frames >= 60
         else " It is short: with two seconds or more there is more motion to learn."
     )
+    if size > shorter:
+        short += f" It has {shorter} pixels: enlarged to {size} it gains no detail."
     notes = "".join(f" {html.escape(note.replace(str(path), path.name))}." for note in facts.warnings)
     words = (
         f"<b>{facts.num_frames} frames</b> at {facts.fps:g} a second ({facts.num_frames / facts.fps:.1f} s), "

@@ -16,7 +16,7 @@
     address.search = "";
     socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => { retry = 0; play(head ? shown : 0); };
+    socket.onopen = () => play(shown);
     socket.onmessage = (event) => (typeof event.data === "string" ? told(JSON.parse(event.data)) : received(event.data));
     socket.onclose = () => {
       socket = null;
@@ -43,6 +43,7 @@
     if (message.error) { say("trouble", message.error); return; }
     if (message.end) { loopComplete = true; return; }
     head = message;
+    retry = 0;
     for (const frame of loop) frame.close();
     loop = [];
     loopComplete = false;
@@ -137,6 +138,7 @@
     pause(false);
     document.body.classList.add("dt-playing");
     for (const tile of document.querySelectorAll("[data-texture]")) tile.setAttribute("aria-pressed", tile.dataset.texture === wish.model);
+    shown = 0;
     share();
     restTiles(true);
     if (!timer) timer = requestAnimationFrame(tick);
