@@ -311,7 +311,7 @@ def start_process(arguments: Sequence[str], log: str | os.PathLike[str]) -> "sub
 
 
 def is_running(path: str | os.PathLike[str]) -> bool:
-    """Whether some process trains the run in `path` now. The operating system knows: a killed one does not."""
+    """Whether some process trains the run in `path` now: the operating system knows, also after a kill."""
     import fcntl
 
     try:
@@ -325,7 +325,7 @@ def is_running(path: str | os.PathLike[str]) -> bool:
 
 
 def run_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `status.json` says, set right: a run that says "running" and is not was killed, and is "stopped"."""
+    """What `status.json` says, set right: a run that says "running" and was killed is "stopped"."""
     folder = RunDir(Path(path))
     running = is_running(folder.path)  # before the status is read: a run that ends in between is not stopped
     try:

@@ -27,6 +27,7 @@ from dtsgan import cli, jobs, video  # noqa: E402
 from dtsgan.errors import ConfigError, ModelFileError, RunError, VideoError  # noqa: E402
 from dtsgan.model import DTSGAN  # noqa: E402
 from dtsgan.rundir import RunDir  # noqa: E402
+from dtsgan.ui import progress  # noqa: E402
 from dtsgan.ui import train as train_tab  # noqa: E402
 from dtsgan.ui.app import build_app, launch  # noqa: E402
 from dtsgan.ui.library import Library, Turns  # noqa: E402
@@ -222,7 +223,7 @@ def test_with_a_login_nothing_is_served_to_strangers(home):
 
 
 async def _live(address: str, wanted: dict, count: int, more: int | None = None, linger: float = 0.0):
-    """The head and `count` frames of a live view, as a browser gets them; `linger` counts what still comes."""
+    """The head and `count` frames of a live view, as a browser gets them, and how many still come."""
     url = f"ws://{urlsplit(address).netloc}/live"
     async with websockets.connect(url, max_size=None) as socket:
         with contextlib.suppress(websockets.ConnectionClosed):  # refused before it could ask
@@ -339,7 +340,7 @@ def test_wrong_wishes_come_back_as_sentences(client):
     ]:
         with pytest.raises(AppError, match=words):
             client.predict(*arguments, api_name="/sample")
-    with pytest.raises(AppError, match="cannot (score|predict|edit)|not here|choose|first"):
+    with pytest.raises(AppError, match=r"cannot predict|first"):
         client.predict("runs/plane", None, 1, 0, api_name="/predict")
 
 
@@ -382,7 +383,7 @@ def test_a_training_through_the_api_ends_in_a_texture(client, clip_file):
         client.predict("f" * 32, api_name="/status")
 
 
-def _wait(look, states, seconds=120):
+def _wait(look, states, seconds=300):
     until = time.time() + seconds
     while time.time() < until:
         status = look()
@@ -491,9 +492,9 @@ def test_runs_made_elsewhere_are_listed_on_one_s_own_computer(tmp_path):
 
 def test_the_loss_curves_are_drawn_from_the_log():
     lines = [{"seconds": k, "scale": k // 5, "swd": 1 / (k + 1), "generator": 2.0} for k in range(10)]
-    svg = train_tab.loss_curves(lines)
+    svg = progress.loss_curves(lines)
     assert svg.count("<polyline") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
-    assert train_tab.loss_curves(lines[:2]) == ""
+    assert progress.loss_curves(lines[:2]) == ""
 
 
 # -- the command ---

@@ -61,12 +61,13 @@ class Served:
         self.process = subprocess.Popen(
             [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
         )
-        while time.monotonic() < began + 90:
+        while time.monotonic() < began + 240:
             try:
                 httpx.get(self.address, timeout=5)
                 return time.monotonic() - began
             except httpx.HTTPError:
                 time.sleep(0.1)
+        self.stop()
         raise AssertionError("the page never answered")
 
     def stop(self) -> None:
@@ -152,7 +153,8 @@ def test_the_gallery_moves_and_a_click_plays_new_video_that_never_stands_still(p
     page.goto(served.address)
     page.wait_for_selector(tile("pond"))
     page.wait_for_function(
-        "[...document.querySelectorAll('.dt-tile video')].some(v => v.videoWidth && v.readyState >= 2 && v.currentTime > 0 && !v.error)",
+        "[...document.querySelectorAll('.dt-tile video')].some(v => v.videoWidth && v.readyState >= 2 && "
+        "v.currentTime > 0 && !v.error)",
         timeout=30_000,
     )
     began = time.monotonic()
@@ -258,7 +260,8 @@ def test_every_tab_opens_and_can_be_reached_by_keys(page, served):
         page.keyboard.press("Enter")
         page.get_by_role("heading", name=words).wait_for(timeout=10_000)
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && !b.ariaLabel && !b.title"
+        "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && "
+        "!b.ariaLabel && !b.title"
         " && !b.querySelector('[aria-label],[title],title')).map(b => b.outerHTML.slice(0, 120))"
     )
     assert unnamed == []

@@ -18,8 +18,9 @@ from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, from_uint8, read_clip, write_clip
 
-ABSENT = "This version of dtsgan cannot edit yet: the frame can be painted on, and the edit is made by a later version."
+ABSENT = "This version of dtsgan cannot edit yet: a later one turns what is painted into video."
 ENLARGED = 4  # the frame to paint on, so that a brush has something to stand on
+COLOURS: list[str | tuple[str, float]] = ["#ffffff", "#c9d6df", "#2a6f97", "#e85d04", "#111111"]
 WAYS = [("Keep what I painted, and let it move", "keep"), ("Redraw the painted part", "redraw")]
 
 
@@ -27,14 +28,15 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
     """Call inside `gr.Tab`."""
     lead(
         "Paint on moving water",
-        "Paint, or paste a patch and move it, on a frame of the texture's own video. What you did is carried into "
+        "Paint, or paste a patch and move it, on a frame of the texture's own video. What you did is "
+        "carried into "
         "every frame, and the finer scales are drawn again so that it belongs.",
     )
     with gr.Row():
         with gr.Column(scale=6, min_width=320):
             canvas = gr.ImageEditor(
                 label="Frame", type="numpy", format="png", layers=True, transforms=(), height=460,
-                brush=gr.Brush(colors=["#ffffff", "#c9d6df", "#2a6f97", "#e85d04", "#111111"], default_size=14),
+                brush=gr.Brush(colors=COLOURS, default_size=14),
                 sources=["upload", "clipboard"],
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300, elem_classes="dt-panel"):

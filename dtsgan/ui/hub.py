@@ -28,7 +28,8 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
     """Call inside `gr.Tab`."""
     lead(
         "Textures of others, and yours for them",
-        "A texture is a few megabytes. Pull one and it plays here without a network; push yours with its card.",
+        "A texture is a few megabytes. Pull one and it plays here without a network; push yours with its "
+        "card.",
     )
     if room("hub") is None:
         gr.HTML(f'<div class="dt-empty">{ABSENT}</div>', apply_default_css=False)
@@ -43,7 +44,8 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
                 author = gr.Textbox("", label="By", placeholder="anyone", max_length=60, min_width=110)
                 search = gr.Button("Search", variant="primary", min_width=110)
             note = gr.HTML(apply_default_css=False)
-            results = gr.HTML('<div class="dt-empty">Search, or leave it empty for all.</div>', js_on_load=SELECT,
+            results = gr.HTML('<div class="dt-empty">Search, or leave it empty for all.</div>',
+                              js_on_load=SELECT,
                               elem_id="hub-results", apply_default_css=False)  # fmt: skip
         with gr.Column(scale=4, min_width=300, elem_classes="dt-panel"):
             gr.HTML(
@@ -176,7 +178,9 @@ def _follow(work: Any) -> Iterator[tuple[float, str]]:
 def _card(item: Any) -> str:
     tags = ", ".join(tag for tag in item.tags if ":" not in tag and tag not in ("dtsgan", "diffusers"))[:80]
     return (
-        f'<button type="button" class="dt-job" data-repo="{html.escape(item.id)}" aria-label="Pull {html.escape(item.id)}">'
+        f'<button type="button" class="dt-job" data-repo="{html.escape(item.id)}" aria-label="Pull '
+        f'{html.escape(item.id)}">'
         f'<span class="name">{html.escape(item.id)}</span><span class="dt-state">Pull</span>'
-        f'<span class="dt-note">{item.downloads:,} downloads · {item.likes:,} likes · {html.escape(tags)}</span></button>'
+        f'<span class="dt-note">{item.downloads:,} downloads · {item.likes:,} likes · {html.escape(tags)}'
+        f"</span></button>"
     )

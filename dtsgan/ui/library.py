@@ -1,4 +1,4 @@
-"""The textures at hand (bundled, trained here, pulled), their models in memory, and whose turn it is to draw."""
+"""The textures at hand (bundled, trained here, pulled), their models, and whose turn it is to draw."""
 
 import hashlib
 import logging
@@ -66,7 +66,7 @@ class Texture:
 
 
 class Turns:
-    """Lets drawers take turns, first come first served: visitors share the cores fairly, a chunk at a time."""
+    """Lets drawers take turns, first come first served: visitors share the cores, a chunk at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -76,6 +76,7 @@ def progress_bar(done: float, text: str) -> str:
     percent = round(100 * min(1.0, max(0.0, done)))
     return (
         f'<div class="dt-progress" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" '
-        f'aria-valuemax="100" aria-label="{html.escape(text)}"><div class="dt-track"><i style="width:{percent}%"></i></div>'
+        f'aria-valuemax="100" aria-label="{html.escape(text)}"><div class="dt-track"><i '
+        f'style="width:{percent}%"></i></div>'
         f"<span>{html.escape(text)}</span></div>"
     )

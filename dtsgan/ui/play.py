@@ -28,13 +28,14 @@ STAGE = f"""
 <section class="dt-stage" aria-label="Live view">
   <div class="dt-screen">
     <canvas class="glow" width="12" height="12" aria-hidden="true"></canvas>
-    <canvas class="film" width="0" height="0" role="img" aria-label="New video of the texture, drawn live"></canvas>
+    <canvas class="film" width="0" height="0" role="img"
+      aria-label="New video of the texture, drawn live"></canvas>
     <div class="wait" role="status" hidden></div><div class="trouble" role="alert" hidden></div>
   </div>
   <div class="dt-bar">
     <span class="title"></span><span class="dt-pill">LIVE</span><span class="facts"></span>
-    {icon("pause", "Pause")}{icon("restart", "Play from the first frame")}{icon("link", "Copy link")}{icon("full", "Full screen")}
-    {icon("stop", "Close")}
+    {icon("pause", "Pause")}{icon("restart", "Play from the first frame")}
+    {icon("link", "Copy link")}{icon("full", "Full screen")}{icon("stop", "Close")}
   </div>
 </section>"""
 
@@ -243,14 +244,18 @@ def gallery_html(page: Page, visitor: str) -> str:
     parts = []
     if textures:
         parts.append(
-            '<div class="dt-hero"><h1>Endless water, fire <em>&amp;</em> smoke.</h1><p>Each texture was learned from one '
-            "short clip. Click one: what then plays is new video, drawn here as you watch. It never repeats.</p></div>"
+            '<div class="dt-hero"><h1>Endless water, fire <em>&amp;</em> smoke.</h1><p>Each texture was '
+            "learned from one "
+            "short clip. Click one: what then plays is new video, drawn here as you watch. It never "
+            "repeats.</p></div>"
             f'<div class="dt-grid">{tiles}</div>'
         )
     else:
         parts.append(
-            '<div class="dt-hero"><h1>One short clip in, endless video <em>out.</em></h1><p>No texture has been learned here '
-            "yet. Choose one of these clips, or bring your own in Train: minutes later it plays for ever.</p></div>"
+            '<div class="dt-hero"><h1>One short clip in, endless video <em>out.</em></h1><p>No texture '
+            "has been learned here "
+            "yet. Choose one of these clips, or bring your own in Train: minutes later it plays for ever."
+            "</p></div>"
         )
     if left:
         cards = "".join(_example(name) for name in left)
@@ -268,9 +273,11 @@ def _tile(page: Page, texture: Texture) -> str:
     origin = "" if texture.origin == "bundled" else f" · {texture.origin}"
     title = html.escape(texture.title)
     return (
-        f'<button type="button" class="dt-tile{"" if ready else " half"}" data-texture="{html.escape(texture.key)}" '
+        f'<button type="button" class="dt-tile{"" if ready else " half"}" '
+        f'data-texture="{html.escape(texture.key)}" '
         f'aria-pressed="false" aria-label="Play {title}">'
-        f'<video src="media/loop/{texture.id}.mp4?{int(ready)}" autoplay muted loop playsinline disablepictureinpicture></video>'
+        f'<video src="media/loop/{texture.id}.mp4?{int(ready)}" autoplay muted loop playsinline '
+        f"disablepictureinpicture></video>"
         f'<span class="go">Play</span><span class="cap"><span class="name">{title}</span>'
         f'<span class="meta">{meta}{origin}</span></span></button>'
     )
@@ -279,8 +286,10 @@ def _tile(page: Page, texture: Texture) -> str:
 def _example(name: str) -> str:
     title = html.escape(name.replace("_", " ").capitalize())
     return (
-        f'<button type="button" class="dt-tile" data-example="{html.escape(name)}" aria-label="Learn {title}">'
-        f'<video src="media/example/{html.escape(name)}.mp4" autoplay muted loop playsinline disablepictureinpicture></video>'
+        f'<button type="button" class="dt-tile" data-example="{html.escape(name)}" aria-label="Learn '
+        f'{title}">'
+        f'<video src="media/example/{html.escape(name)}.mp4" autoplay muted loop playsinline '
+        f"disablepictureinpicture></video>"
         f'<span class="go">Learn</span><span class="cap"><span class="name">{title}</span>'
         f'<span class="meta">source clip</span></span></button>'
     )

@@ -28,7 +28,8 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
     """Call inside `gr.Tab`."""
     lead(
         "What comes next?",
-        "Give it a picture of the texture, or take a frame of its source: the video goes on from there. There is "
+        "Give it a picture of the texture, or take a frame of its source: the video goes on from there. "
+        "There is "
         "not one future but many; each seed is one.",
     )
     with gr.Row():

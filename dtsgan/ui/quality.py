@@ -1,4 +1,4 @@
-"""Diversity and quality: many videos of one texture at once, how they differ, and the scores beside floors."""
+"""Diversity and quality: many videos of one texture, how they differ, and the scores beside floors."""
 
 import html
 import math
@@ -41,7 +41,8 @@ def quality_tab(page: Page, tab: gr.Tab) -> None:
     most = 10 if page.settings.shared else 20
     lead(
         "How different, and how real?",
-        "Draw many videos of one texture at once. Below them: how far they are from each other, and scores that "
+        "Draw many videos of one texture at once. Below them: how far they are from each other, and "
+        "scores that "
         "always stand beside what real footage and broken video get.",
     )
     with gr.Row(elem_classes="dt-row-tight"):
@@ -222,7 +223,8 @@ def scores_html(found: dict[str, Any]) -> str:
         rows.append(score_row(name, str(says), value, floors))
     if rows:
         parts.append(
-            '<h2 class="dt-section">Scores<small>the bar is this texture; the marks are real footage that it never '
+            '<h2 class="dt-section">Scores<small>the bar is this texture; the marks are real footage that '
+            "it never "
             f'saw, and broken video</small></h2><div class="dt-scores">{"".join(rows)}</div>'
         )
     missing = found.get("unavailable") or {}
@@ -232,7 +234,8 @@ def scores_html(found: dict[str, Any]) -> str:
             for name, why in missing.items()
         )
         parts.append(
-            f'<details class="dt-note"><summary>{len(missing)} scores are not available here</summary><ul>{items}</ul></details>'
+            f'<details class="dt-note"><summary>{len(missing)} scores are not available here</summary><ul>'
+            f"{items}</ul></details>"
         )
     return "".join(parts)
 
@@ -247,13 +250,16 @@ def score_row(name: str, says: str, value: float, floors: dict[str, float]) -> s
         return 3 + 94 * (number - low) / span
 
     marks = "".join(
-        f'<i class="{"real" if clip == "real" else ""}" style="left:{at(number):.1f}%" title="{html.escape(clip)}: {number:.4g}">'
+        f'<i class="{"real" if clip == "real" else ""}" style="left:{at(number):.1f}%" '
+        f'title="{html.escape(clip)}: {number:.4g}">'
         f"<em>{html.escape(clip)}</em></i>"
         for clip, number in floors.items()
     )
     return (
-        f'<div class="dt-score"><div><b>{html.escape(name.replace("_", " "))}</b><span>{html.escape(says)}</span></div>'
-        f'<div class="line" role="img" aria-label="{value:.4g}; {"; ".join(f"{c} {v:.4g}" for c, v in floors.items())}">'
+        f'<div class="dt-score"><div><b>{html.escape(name.replace("_", " "))}</b><span>'
+        f"{html.escape(says)}</span></div>"
+        f'<div class="line" role="img" aria-label="{value:.4g}; '
+        f'{"; ".join(f"{c} {v:.4g}" for c, v in floors.items())}">'
         f'<u style="left:{at(value):.1f}%"></u>{marks}</div><strong>{value:.3g}</strong></div>'
     )
 
@@ -276,7 +282,9 @@ def heat_map(matrix: list[list[float]] | None) -> str:
     )
     mean = sum(off) / len(off)
     return (
-        f'<h2 class="dt-section">How far apart<small>mean distance {mean:.3f} (LPIPS); the darker, the more two videos '
-        f'differ</small></h2><svg class="dt-heat" viewBox="0 0 {size} {size}" role="img" aria-label="Pairwise distances, mean '
+        f'<h2 class="dt-section">How far apart<small>mean distance {mean:.3f} (LPIPS); the darker, the '
+        f"more two videos "
+        f'differ</small></h2><svg class="dt-heat" viewBox="0 0 {size} {size}" role="img" '
+        f'aria-label="Pairwise distances, mean '
         f'{mean:.3f}">{cells}</svg>'
     )

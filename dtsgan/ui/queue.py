@@ -162,7 +162,8 @@ class TrainingQueue:
                     raise RunError(f"{job.name} never began and its clip is gone: upload it again")
                 job = replace(
                     job, id=job.id if len(job.id) == 32 else secrets.token_hex(16), state="waiting", error="",
-                    resume=born, resume_options=list(options), resumes=0, stopping=False, submitted=time.time(),
+                    resume=born, resume_options=list(options), resumes=0, stopping=False,
+                    submitted=time.time(),
                 )  # fmt: skip
                 self._save(job)
         self.look()

@@ -10,7 +10,8 @@ MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "Menlo", "monospace"]
 ICONS = {
     "pause": '<path d="M8 5v14M16 5v14"/>',
     "restart": '<path d="M4 12a8 8 0 1 0 3-6.2M4 4v4h4"/>',
-    "link": '<path d="M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 6 6l1-1"/>',
+    "link": '<path d="M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-6-6l-1 1'
+    'M14 10a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 6 6l1-1"/>',
     "full": '<path d="M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5"/>',
     "stop": '<path d="M6 6l12 12M18 6L6 18"/>',
     "theme": '<circle cx="12" cy="12" r="8"/><path d="M12 4a8 8 0 0 1 0 16z" fill="currentColor"/>',
@@ -21,7 +22,8 @@ def icon(what: str, label: str) -> str:
     """A round button that the page's script answers."""
     identity = ' id="dt-pause"' if what == "pause" else ""
     return (
-        f'<button type="button"{identity} class="dt-icon" data-do="{what}" aria-label="{label}" title="{label}">'
+        f'<button type="button"{identity} class="dt-icon" data-do="{what}" aria-label="{label}" '
+        f'title="{label}">'
         f'<svg viewBox="0 0 24 24" aria-hidden="true">{ICONS[what]}</svg></button>'
     )
 
@@ -30,7 +32,8 @@ def page_head() -> str:
     """What goes into the page's `<head>`."""
     script, style = (STATIC / "page.js").read_text(), (STATIC / "page.css").read_text()
     return (  # the style sheet goes in as it is: as `css`, Gradio would rewrite its selectors
-        '<meta name="description" content="Endless new video of water, fire and smoke, learned from one clip">'
+        '<meta name="description" content="Endless new video of water, fire and smoke, learned from one '
+        'clip">'
         f"<style>{style}</style><script>{script}</script>"
     )
 

@@ -4,7 +4,6 @@ import html
 import shutil
 import tempfile
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from dtsgan.jobs import LOOK, choose_device
 from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.trainer import check_length, check_size
 from dtsgan.ui.page import Page, lead, plain_errors
-from dtsgan.ui.queue import Job, read_losses, safe_name
+from dtsgan.ui.progress import ACTIVE, duration, show
+from dtsgan.ui.queue import safe_name
 from dtsgan.ui.routes import example_clips
 from dtsgan.ui.settings import VIDEO_SUFFIXES, Settings
 from dtsgan.ui.visitor import visitor_of
@@ -25,11 +25,6 @@ from dtsgan.video import VideoInfo, probe, read_clip
 
 LAYOUTS = [("Decide for me", "auto"), ("A scene", "anchored"), ("A texture", "free")]
 ABOUT = {"preview": "Preview", "fast": "Full", "paper": "As in the paper"}
-STATES = {
-    "waiting": "in line", "starting": "starting", "running": "learning", "stopping": "stopping",
-    "stopped": "stopped", "failed": "failed", "done": "done",
-}  # fmt: skip
-ACTIVE = ("waiting", "starting", "running", "stopping")
 EDIT = "window.dtsgan.editor(element, trigger, watch);"
 SELECT = """
 element.addEventListener('click', (event) => {
@@ -43,7 +38,10 @@ CONFIRM = "(job) => window.confirm('Delete this training and all it has learned?
 def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> None:
     """Call inside `gr.Tab`. The gallery's `submit` brings an example here."""
     settings, queue = page.settings, page.queue
-    limits = f"Up to {settings.max_upload_mb} MB; a training learns from at most {settings.max_clip_seconds:g} seconds."
+    limits = (
+        f"Up to {settings.max_upload_mb} MB; "
+        f"a training learns from at most {settings.max_clip_seconds:g} seconds."
+    )
     lead(
         "Teach it a texture",
         "A few seconds of water, leaves, flames, a crowd: a steady camera and a motion that goes on. "
@@ -334,7 +332,8 @@ def check_upload(path: Path, settings: Settings) -> VideoInfo:
     megabytes = path.stat().st_size / 2**20
     if megabytes > settings.max_upload_mb:
         raise VideoError(
-            f"{path.name} has {megabytes:.0f} MB, at most {settings.max_upload_mb} are accepted: cut it shorter"
+            f"{path.name} has {megabytes:.0f} MB, at most {settings.max_upload_mb} are accepted: cut it "
+            f"shorter"
         )
     try:
         info = probe(path)
@@ -342,7 +341,8 @@ def check_upload(path: Path, settings: Settings) -> VideoInfo:
         raise VideoError(str(error).replace(str(path), path.name)) from error
     if info.source_width * info.source_height > settings.max_upload_pixels:
         raise VideoError(
-            f"{path.name} is {info.source_width}x{info.source_height}, more than is accepted here: make it smaller"
+            f"{path.name} is {info.source_width}x{info.source_height}, more than is accepted here: make "
+            f"it smaller"
         )
     return info
 
@@ -352,7 +352,8 @@ def _check_length_of(info: VideoInfo, start: float, end: float, settings: Settin
     seconds = (end or whole) - start
     if seconds > settings.max_clip_seconds + 0.05:
         raise VideoError(
-            f"{seconds:.1f} seconds are chosen and at most {settings.max_clip_seconds:g} can be learned from: "
+            f"{seconds:.1f} seconds are chosen and at most {settings.max_clip_seconds:g} can be learned "
+            f"from: "
             "draw the ends of the time line closer together"
         )
 
@@ -455,134 +456,14 @@ def look(
     return _note(words), costs
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it."""
-    if seconds < 50:
-        return f"about {max(5, 5 * round(seconds / 5))} s"
-    if seconds < 3000:
-        return f"about {max(1, round(seconds / 60))} min"
-    if seconds < 36 * 3600:
-        return f"about {round(seconds / 3600)} h"
-    return f"about {round(seconds / 86400)} days"
-
-
-def show(
-    page: Page, found: list[Job], states: dict[str, dict[str, Any]], chosen: Job | None
-) -> dict[str, Any]:
-    """The HTML of the list, of the chosen training's progress and preview, and which buttons fit."""
-    rows = "".join(_row(job, states[job.id], chosen is not None and job.id == chosen.id) for job in found)
-    if chosen is None:
-        empty = '<div class="dt-empty">Nothing has been trained yet. Choose a clip above; it takes a few minutes.</div>'
-        return {"list": empty, "text": "", "clip": "", "buttons": []}
-    run, status = page.queue.run(chosen), states[chosen.id]
-    state = status["state"]
-    has_model = (run.model / "config.json").exists()
-    buttons = ["play"] if has_model else []
-    buttons += ["stop"] if state in ACTIVE and state != "stopping" else []
-    buttons += ["resume"] if state in ("stopped", "failed") else []
-    buttons += ["delete"] if state not in ACTIVE else []
-    scales = sorted(run.previews.glob("scale_*.mp4"), key=lambda p: int(p.stem.rpartition("_")[2]))
-    clip = ""
-    if scales:
-        stamp = int(scales[-1].stat().st_mtime)
-        number = scales[-1].stem.rpartition("_")[2]
-        clip = (
-            f'<figure class="dt-pair"><video src="media/preview/{chosen.id}/{number}.mp4?{stamp}" autoplay muted loop '
-            "playsinline></video><figcaption><span>the clip</span><span>new video, so far</span></figcaption></figure>"
-        )
-    return {
-        "list": f'<div class="dt-jobs">{rows}</div>',
-        "text": _progress(chosen, status, read_losses(run)),
-        "clip": clip,
-        "buttons": buttons,
-    }
-
-
-def _row(job: Job, status: dict[str, Any], selected: bool) -> str:
-    done = 1.0 if status["state"] == "done" else float(status.get("work_done") or 0)
-    return (
-        f'<button type="button" class="dt-job" data-job="{html.escape(job.id)}" aria-pressed="{str(selected).lower()}">'
-        f'<span class="name">{html.escape(job.name)}</span><span class="dt-state {status["state"]}">{STATES[status["state"]]}'
-        f'</span><span class="dt-track"><i style="width:{100 * done:.0f}%"></i></span></button>'
-    )
-
-
-def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) -> str:
-    state = status["state"]
-    words = {
-        "waiting": f"{status.get('position', 0)} before it; it begins by itself, and you may close this page",
-        "starting": "reading the clip",
-        "stopping": "saving",
-        "stopped": "saved; it goes on where it was",
-        "failed": html.escape(status.get("error") or "it failed without a word"),
-        "done": f"learned in {duration(float(status.get('seconds') or 0))}",
-    }.get(state, "")
-    if state == "running":
-        left = status.get("eta_seconds")
-        words = f"{duration(left)} to go" if left is not None else "measuring how long it takes"
-        words += "; you may close this page, it goes on"
-    count = int(status.get("num_scales") or 0)
-    segments = ""
-    for scale in range(count):
-        here = scale == status.get("scale") and state != "done"
-        part = 1.0 if state == "done" or scale < int(status.get("scale") or 0) else 0.0
-        if here and status.get("num_steps"):
-            part = int(status["step"]) / int(status["num_steps"])
-        segments += (
-            f'<span class="dt-track{" here" if here else ""}"><i style="width:{100 * part:.0f}%"></i></span>'
-        )
-    detail = ""
-    if count and state != "done":
-        detail = (
-            f"scale {int(status['scale']) + 1} of {count}, step {status['step']:,} of {status['num_steps']:,}"
-        )
-    return (
-        f'<div class="dt-detail"><div class="head"><h3>{html.escape(job.name)}</h3>'
-        f'<span class="dt-state {state}">{STATES[state]}</span></div><p role="status">{words}</p>'
-        f'<div class="dt-scales" role="img" aria-label="{detail or STATES[state]}">{segments}</div><small>{detail}</small>'
-        f"{loss_curves(losses)}</div>"
-    )
-
-
-def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 120) -> str:
-    """The losses over time as an inline SVG, each scaled to its own range; finer scales to the right."""
-    names = [
-        n for n in ("swd", "reconstruction", "discriminator", "generator") if any(n in line for line in lines)
-    ]
-    if len(lines) < 4 or not names:
-        return ""
-    times = [float(line.get("seconds", 0)) for line in lines]
-    span = max(times[-1] - times[0], 1e-6)
-    curves, legend = [], []
-    for k, name in enumerate(names[:3]):
-        points = [(t, float(line[name])) for t, line in zip(times, lines, strict=True) if name in line]
-        values = sorted(v for _, v in points)
-        low, high = values[0], values[min(len(values) - 1, int(0.97 * len(values)))]
-        drawn = " ".join(
-            f"{(t - times[0]) / span * width:.1f},{height - 6 - (min(v, high) - low) / max(high - low, 1e-9) * (height - 12):.1f}"
-            for t, v in points
-        )
-        curves.append(f'<polyline class="c{k}" points="{drawn}"/>')
-        words = {"swd": "difference of patches"}.get(name, name)
-        legend.append(f'<span class="c{k}">{words} {points[-1][1]:.3g}</span>')
-    changes = [b["seconds"] for a, b in pairwise(lines) if a.get("scale") != b.get("scale")]
-    marks = "".join(
-        f'<line x1="{(t - times[0]) / span * width:.1f}" x2="{(t - times[0]) / span * width:.1f}" y1="0" y2="{height}"/>'
-        for t in changes
-    )
-    return (
-        f'<svg class="dt-curves" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
-        f'aria-label="Loss curves">{marks}{"".join(curves)}</svg><div class="dt-legend">{"".join(legend)}</div>'
-    )
-
-
 def _note(words: str) -> str:
     return f'<p class="dt-note">{words}</p>'
 
 
 def _examples() -> str:
     tiles = "".join(
-        f'<button type="button" class="dt-tile" data-example="{html.escape(name)}" aria-label="Take {html.escape(name)}">'
+        f'<button type="button" class="dt-tile" data-example="{html.escape(name)}" aria-label="Take '
+        f'{html.escape(name)}">'
         f'<video src="media/example/{html.escape(name)}.mp4" autoplay muted loop playsinline></video>'
         f'<span class="cap"><span class="name">{html.escape(name.capitalize())}</span></span></button>'
         for name in example_clips()
@@ -599,10 +480,12 @@ def _editor(path: str, info: VideoInfo, last: float) -> str:
         f'data-seconds="{seconds:.3f}" data-end="{last:.3f}">'
         f'<div class="dt-view" style="aspect-ratio:{ratio:.4f};width:calc(400px * {ratio:.4f})">'
         f'<video src="gradio_api/file={html.escape(path)}" autoplay muted playsinline></video>'
-        '<div class="dt-crop" tabindex="0" role="group" aria-label="Crop: arrows move it, shift and arrows resize it">'
+        '<div class="dt-crop" tabindex="0" role="group" aria-label="Crop: arrows move it, shift and '
+        'arrows resize it">'
         '<i data-h="nw"></i><i data-h="ne"></i><i data-h="sw"></i><i data-h="se"></i></div></div>'
         '<div class="dt-time"><div class="rail"><div class="part"></div><div class="now"></div>'
         '<b data-t="start" role="slider" tabindex="0" aria-label="Start"></b>'
         '<b data-t="end" role="slider" tabindex="0" aria-label="End"></b></div><output></output></div>'
-        '<p class="dt-note missing" hidden>This browser cannot show the file; it can be learned from all the same.</p></div>'
+        '<p class="dt-note missing" hidden>This browser cannot show the file; it can be learned from all '
+        "the same.</p></div>"
     )
