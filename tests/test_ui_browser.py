@@ -130,13 +130,13 @@ def picture(page) -> str:
 
 
 def wait_for_frames(page, count: int) -> None:
-    page.wait_for_function(f"dtsgan.state().frame >= {count}", timeout=30_000)
+    page.wait_for_function(f"window.dtsgan?.state().frame >= {count}", timeout=30_000)
 
 
 def loop_pictures(page, served, query: str) -> dict:
     """Every picture of a live loop, by its place in the loop."""
     page.goto(f"{served.address}?{query}&loop=1&seconds=0.8")
-    page.wait_for_function("dtsgan.state().frame >= 8", timeout=30_000)
+    page.wait_for_function("window.dtsgan?.state().frame >= 8", timeout=30_000)
     return page.evaluate(
         """async () => {
             const seen = {}, film = document.querySelector('canvas.film');
@@ -160,7 +160,7 @@ def test_the_gallery_moves_and_a_click_plays_new_video_that_never_stands_still(p
     began = time.monotonic()
     page.click(tile("pond"))
     wait_for_frames(page, 1)
-    assert time.monotonic() - began < 10  # three seconds on a machine of its own; tests share theirs
+    assert time.monotonic() - began < 20  # three seconds on a machine of its own; tests share theirs
     pictures = set()
     for count in (3, 8, 14, 20):
         wait_for_frames(page, count)
@@ -186,13 +186,13 @@ def test_the_controls_change_what_plays_and_the_address(page, served):
     wait_for_frames(page, 2)
     page.get_by_label("Seed").fill("41")
     page.get_by_label("Seed").press("Enter")
-    page.wait_for_function("dtsgan.state().seed === 41")
+    page.wait_for_function("window.dtsgan?.state().seed === 41")
     page.get_by_role("button", name="Surprise me").click()
-    page.wait_for_function("dtsgan.state().seed !== 41")
+    page.wait_for_function("window.dtsgan?.state().seed !== 41")
     page.get_by_label("Loop without a seam").check()
-    page.wait_for_function("dtsgan.state().loop > 0", timeout=20_000)
+    page.wait_for_function("window.dtsgan?.state().loop > 0", timeout=40_000)
     page.get_by_text("Both", exact=True).click()
-    page.wait_for_function("document.querySelector('canvas.film').width === 54", timeout=20_000)  # 27 twice
+    page.wait_for_function("document.querySelector('canvas.film').width === 54", timeout=40_000)  # 27 twice
     assert "loop=1" in page.url and "tile=xy" in page.url
     page.get_by_role("button", name="Pause").click()
     assert page.evaluate("dtsgan.state().paused")
@@ -200,9 +200,9 @@ def test_the_controls_change_what_plays_and_the_address(page, served):
 
 def test_a_wrong_address_is_a_sentence(page, served):
     page.goto(f"{served.address}?model=runs/nowhere")
-    page.wait_for_selector("text=not here", timeout=15_000)
+    page.wait_for_selector("text=not here", timeout=30_000)
     page.goto(f"{served.address}?model=runs/pond&speed=fast")
-    page.wait_for_selector("text=speed must be a number", timeout=15_000)
+    page.wait_for_selector("text=speed must be a number", timeout=30_000)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_bad_upload_is_a_sentence(page, served, tmp_path):
     page.goto(served.address)
     tab(page, "Train")
     page.set_input_files("#upload input[type=file]", str(bad))
-    page.wait_for_selector("text=/holiday.mp4.*(cannot be read|is not a video)/", timeout=20_000)
+    page.wait_for_selector("text=/holiday.mp4.*(cannot be read|is not a video)/", timeout=40_000)
 
 
 def test_two_visitors_watch_at_once(browser, served, page):
@@ -258,7 +258,7 @@ def test_every_tab_opens_and_can_be_reached_by_keys(page, served):
     }.items():
         page.get_by_role("tab", name=name, exact=True).focus()
         page.keyboard.press("Enter")
-        page.get_by_role("heading", name=words).wait_for(timeout=10_000)
+        page.get_by_role("heading", name=words).wait_for(timeout=30_000)
     unnamed = page.evaluate(
         "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && "
         "!b.ariaLabel && !b.title"
@@ -299,7 +299,7 @@ def test_light_and_dark_are_remembered(page, served):
     page.reload()
     page.wait_for_selector(tile("pond"))
     page.wait_for_function(
-        f"document.body.classList.contains('dark') === {str(not before).lower()}", timeout=10_000
+        f"document.body.classList.contains('dark') === {str(not before).lower()}", timeout=30_000
     )
 
 
@@ -315,7 +315,7 @@ def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, s
     page.get_by_label("Shorter side (px)").fill("24")
     page.get_by_label("Any setting").fill(TINY.replace("steps=12,8,8", "steps=12,60,60"))
     page.get_by_text("A scene", exact=True).click()
-    page.wait_for_selector(".dt-time b", timeout=20_000)
+    page.wait_for_selector(".dt-time b", timeout=40_000)
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector(".dt-job:has-text('my_brook')", timeout=30_000)
     run = served.home / "my_brook"

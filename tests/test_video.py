@@ -722,3 +722,11 @@ def test_a_writer_can_be_fed_by_hand(tmp_path):
         assert not (tmp_path / "a.mkv").exists(), "the file appears whole, at the end"
     assert writer.num_frames == 6
     assert torch.equal(read_clip(Path(tmp_path / "a.mkv"))[0], clip)
+
+
+def test_a_frame_as_jpeg_is_the_frame(clip, tmp_path):
+    path = tmp_path / "frame.jpg"
+    path.write_bytes(video.encode_jpeg(clip[0, :, 3]))
+    shown, info = video.read_clip(path, min_frames=1)
+    assert (info.width, info.height) == (clip.shape[4], clip.shape[3])
+    assert (shown[0, :, 0] - clip[0, :, 3]).abs().mean() < 0.03

@@ -16,7 +16,7 @@ from dtsgan.ui.play import play_tab
 from dtsgan.ui.predict import predict_tab
 from dtsgan.ui.quality import quality_tab
 from dtsgan.ui.queue import TrainingQueue
-from dtsgan.ui.routes import page_routes
+from dtsgan.ui.routes import STATIC, page_routes
 from dtsgan.ui.settings import Settings
 from dtsgan.ui.theme import icon, page_head, page_theme
 from dtsgan.ui.train import train_tab
@@ -71,6 +71,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.launch(
         theme=page_theme(),
         head=page_head(),
+        favicon_path=STATIC / "favicon.svg",
         app_kwargs={
             "routes": page_routes(page.settings, page.library, page.queue),
             "middleware": [Middleware(VisitorSession, secret=page.settings.secret())],
@@ -91,6 +92,11 @@ def serve(
     home: Path | None = None,
     mcp: bool = False,
 ) -> None:
-    """Opens the page and stays until it is interrupted."""
-    demo = build_app(Settings.from_environment(home, shared=True if share else None))
+    """Opens the page and stays until it is interrupted.
+
+    Whoever can reach a page that asks for no login is a stranger: a public link, or an address that other
+    machines reach, separates its visitors.
+    """
+    is_open = share or (host not in ("127.0.0.1", "localhost", "::1") and auth is None)
+    demo = build_app(Settings.from_environment(home, shared=True if is_open else None))
     launch(demo, server_name=host, server_port=port, share=share, auth=auth, mcp_server=mcp or None)

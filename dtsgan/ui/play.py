@@ -146,9 +146,10 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
             asked.diversity, asked.loop, asked.width, asked.height, asked.tile or "none", panel_for(texture),
         ]  # fmt: skip
 
+    # in the queue, since only there a warning reaches the page
     demo.load(
-        open_address, None, [gallery, *wish, free], show_progress="hidden", queue=False,
-        api_visibility="private",
+        open_address, None, [gallery, *wish, free], show_progress="hidden", api_visibility="private",
+        concurrency_limit=None,
     )  # fmt: skip
 
     # -- the live view: the browser's own affair ---
