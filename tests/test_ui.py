@@ -314,7 +314,7 @@ def test_too_many_viewers_are_told_and_seats_are_free_again(server):
 
 def test_every_format_can_be_had_and_decoded(client, tmp_path):
     for kind in ("MP4", "WebM", "GIF", "WebP", "PNG frames"):
-        path = Path(client.predict("runs/pond", 7, 1.2, file_format=kind, api_name="/sample")[0]["value"])
+        path = Path(client.predict("runs/pond", 7, 1.2, file_format=kind, api_name="/sample")[0])
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(tmp_path / "frames")
@@ -326,7 +326,7 @@ def test_every_format_can_be_had_and_decoded(client, tmp_path):
 
 def test_a_seed_names_one_file(client):
     def drawn(seed):
-        return Path(client.predict("runs/plane", seed, 0.8, api_name="/sample")[0]["value"]).read_bytes()
+        return Path(client.predict("runs/plane", seed, 0.8, api_name="/sample")[0]).read_bytes()
 
     assert drawn(1) == drawn(1) != drawn(2)
 
@@ -349,7 +349,7 @@ def test_eight_visitors_at_once_are_all_served(server):
 
     def visit(seed):
         own = Client(server, verbose=False)
-        results.append(Path(own.predict("runs/pond", seed, 1, api_name="/sample")[0]["value"]).stat().st_size)
+        results.append(Path(own.predict("runs/pond", seed, 1, api_name="/sample")[0]).stat().st_size)
 
     threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(8)]
     for thread in threads:
@@ -377,7 +377,7 @@ def test_a_training_through_the_api_ends_in_a_texture(client, clip_file):
     assert job["name"] == "my_waves" and job["state"] in ("waiting", "starting", "running")
     status = _wait(lambda: client.predict(job["id"], api_name="/status"), ("done", "failed"))
     assert status["state"] == "done", status
-    path = Path(client.predict("runs/my_waves", 1, 1, api_name="/sample")[0]["value"])
+    path = Path(client.predict("runs/my_waves", 1, 1, api_name="/sample")[0])
     assert video.read_clip(path)[1].num_frames == 10
     with pytest.raises(AppError, match="no such training"):
         client.predict("f" * 32, api_name="/status")

@@ -212,7 +212,7 @@ def test_a_wrong_address_is_a_sentence(page, served):
 def test_what_plays_can_be_saved_in_every_format(page, served, tmp_path, kind, suffix):
     page.goto(f"{served.address}?model=runs/pond&seconds=1&seed=3")
     wait_for_frames(page, 2)
-    page.locator("label").filter(has_text=re.compile(f"^{kind}$")).click()
+    page.get_by_text(kind, exact=True).click()
     with page.expect_download(timeout=60_000) as download:
         page.get_by_role("button", name="Save video").click()
     path = tmp_path / download.value.suggested_filename

@@ -729,4 +729,4 @@ def test_a_frame_as_jpeg_is_the_frame(clip, tmp_path):
     path.write_bytes(video.encode_jpeg(clip[0, :, 3]))
     shown, info = video.read_clip(path, min_frames=1)
     assert (info.width, info.height) == (clip.shape[4], clip.shape[3])
-    assert (shown[0, :, 0] - clip[0, :, 3]).abs().mean() < 0.03
+    assert (shown[0, :, 0] - clip[0, :, 3]).abs().mean() < 0.06

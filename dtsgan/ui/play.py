@@ -88,7 +88,7 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
                 save = gr.Button("Save video", variant="primary")
                 cancel = gr.Button("Cancel", visible=False)
             note = gr.HTML(apply_default_css=False)
-            saved = gr.File(label="Saved video", visible=False, elem_id="saved")
+            saved = gr.File(label="Saved video", interactive=False, elem_id="saved")
 
     gallery = gr.HTML(
         gallery_html(page, "0" * 32), elem_id="gallery", js_on_load=CHOOSE, apply_default_css=False
@@ -209,24 +209,26 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
             name = f"{_safe(texture.title)}_seed{asked.seed}{'_loop' if asked.loop else ''}"
             path = folder / (name + FORMATS[file_format])
             chunks = library.chunks(drawn, count, **asked.settings(texture, settings.max_side))
-            yield gr.File(visible=False), progress_bar(0, "Drawing"), gr.Button(visible=True)
+            yield None, progress_bar(0, "Drawing")
             for done in _write(path, chunks, drawn.fps):
-                yield gr.skip(), progress_bar(done / count, f"Drawing frame {done} of {count}"), gr.skip()
+                yield None, progress_bar(done / count, f"Drawing frame {done} of {count}")
             if path.is_dir():
                 path = Path(shutil.make_archive(str(path), "zip", path))
             size = path.stat().st_size / 2**20
             words = f"{count} frames at {drawn.fps:g} a second, {size:.1f} MB"
-            yield gr.File(str(path), visible=True), progress_bar(1, words), gr.Button(visible=False)
+            yield str(path), progress_bar(1, words)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    drawing = save.click(
-        sample, [*wish, file_format], [saved, note, cancel],
-        show_progress="hidden", concurrency_limit=4, concurrency_id="draw", api_name="sample",
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    drawing = save.click(lambda: gr.Button(visible=True), None, cancel, **quiet).then(
+        sample, [*wish, file_format], [saved, note], show_progress="hidden", concurrency_limit=4,
+        concurrency_id="draw", api_name="sample",
     )  # fmt: skip
+    drawing.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
     drawing.success(
         None, None, None, queue=False, api_visibility="private",
-        js="() => setTimeout(() => document.querySelector('#saved a[download]')?.click(), 300)",
+        js="() => { window.dtsgan.download(); }",
     )  # fmt: skip
     cancel.click(
         lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[drawing], queue=False,

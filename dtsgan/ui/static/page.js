@@ -245,6 +245,13 @@
     if (event.key === " " && !stopped && event.target === document.body) { event.preventDefault(); pause(); }
   });
 
+  // The link to the saved file appears when Gradio has drawn it; then it is as if it had been clicked.
+  function download(tries = 60) {
+    const link = $("#saved a[href]");
+    if (link) link.click();
+    else if (tries) setTimeout(download, 100, tries - 1);
+  }
+
   // -- trimming and cropping ---
 
   function editor(element, trigger, watch) {
@@ -347,5 +354,5 @@
     paint();
   }
 
-  window.dtsgan = { editor, tune, choose, stop, theme, state: () => ({ ...wish, frame: shown, stopped, paused, ready: ready.length, loop: loop.length }) };
+  window.dtsgan = { download, editor, tune, choose, stop, theme, state: () => ({ ...wish, frame: shown, stopped, paused, ready: ready.length, loop: loop.length }) };
 })();
