@@ -309,6 +309,17 @@ def test_too_many_viewers_are_told_and_seats_are_free_again(server):
     raise AssertionError("the seats were never free again")
 
 
+def test_a_page_of_another_site_gets_no_live_view_of_this_computer(server):
+    async def ask(origin):
+        async with websockets.connect(f"ws://{urlsplit(server).netloc}/live", origin=origin) as socket:
+            await socket.send(json.dumps({"id": 1, "play": {"model": "runs/pond"}, "more": 1}))
+            return json.loads(await asyncio.wait_for(socket.recv(), 60))
+
+    assert "fps" in asyncio.run(ask(server.rstrip("/")))
+    with pytest.raises(websockets.InvalidStatus):
+        asyncio.run(ask("https://example.com"))
+
+
 # -- the API ---
 
 

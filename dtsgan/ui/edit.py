@@ -165,7 +165,8 @@ def edit_clip(model: DTSGAN, clip: Tensor, mask: Tensor, start_scale: int, seed:
     if editor is None:
         raise ConfigError("this version of dtsgan cannot edit yet: update it")
     with torch.inference_mode():
-        return editor.edit(model, clip, mask, start_scale=start_scale, seed=seed)
+        everywhere = mask.expand(-1, -1, clip.shape[2], -1, -1)
+        return editor.edit(model, clip, everywhere, start_scale=start_scale, seed=seed)
 
 
 def read_paint(painted: dict[str, Any] | None, model: DTSGAN) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +26,7 @@ from dtsgan.ui.visitor import visitor_on
 from dtsgan.ui.wish import MAX_LOOP_FRAMES, Wish
 from dtsgan.video import encode_jpeg
 
+LOCAL = ("localhost", "127.0.0.1", "::1")
 MAX_CREDIT = 64  # frames that a browser may ask for ahead
 FULL = (
     "{} live views are open already, as many as this machine can feed: yours begins as soon as one is closed"
@@ -39,6 +41,9 @@ class LiveViews:
         self.viewers = 0
 
     async def endpoint(self, socket: WebSocket) -> None:
+        if _is_foreign(socket):
+            await socket.close(code=1008)
+            return
         await socket.accept()
         try:
             visitor = visitor_on(socket)
@@ -138,6 +143,13 @@ class _Viewer:
             "start_frame": settings["start_frame"],
         }
         return head, chunks
+
+
+def _is_foreign(socket: WebSocket) -> bool:
+    """Whether a page of another site asks for a view on this very computer: browsers let any page try."""
+    origin, host = socket.headers.get("origin", ""), socket.headers.get("host", "")
+    asked, asking = urlsplit(f"//{host}").hostname, urlsplit(origin).hostname
+    return bool(origin) and asked in LOCAL and asking not in LOCAL
 
 
 def _next_frames(chunks: Iterator[Tensor]) -> list[bytes] | None:
