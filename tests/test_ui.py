@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -27,10 +28,11 @@ from dtsgan import cli, jobs, video  # noqa: E402
 from dtsgan.errors import ConfigError, ModelFileError, RunError, VideoError  # noqa: E402
 from dtsgan.model import DTSGAN  # noqa: E402
 from dtsgan.rundir import RunDir  # noqa: E402
-from dtsgan.ui import progress  # noqa: E402
+from dtsgan.ui import optional, play, progress, quality  # noqa: E402
 from dtsgan.ui import train as train_tab  # noqa: E402
 from dtsgan.ui.app import build_app, launch  # noqa: E402
 from dtsgan.ui.library import Library, Turns  # noqa: E402
+from dtsgan.ui.page import Page  # noqa: E402
 from dtsgan.ui.queue import TrainingQueue, safe_name  # noqa: E402
 from dtsgan.ui.settings import Settings  # noqa: E402
 from dtsgan.ui.wish import Wish  # noqa: E402
@@ -506,6 +508,43 @@ def test_the_loss_curves_are_drawn_from_the_log():
     svg = progress.loss_curves(lines)
     assert svg.count("<polyline") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
     assert progress.loss_curves(lines[:2]) == ""
+
+
+def test_scores_stand_beside_their_floors_and_distances_in_a_map():
+    found = {
+        "scores": {"motion_ratio": 0.9, "fid": None},
+        "floors": {"unseen": {"motion_ratio": 1.0}, "noise": {"motion_ratio": 5.0}},
+        "metrics": {"motion_ratio": {"judges": "how <much> it moves"}},
+        "unavailable": {"fid": "no weights"},
+        "lpips_matrix": [[0.0, 0.4], [0.4, 0.0]],
+    }
+    page = quality.scores_html(found)
+    assert "how &lt;much&gt; it moves" in page and page.count('class="real"') == 1 and "noise" in page
+    assert "mean distance 0.400" in page and page.count("<rect") == 2
+    assert "1 scores are not available" in page and "no weights" in page
+    at = [float(place) for place in re.findall(r"left:([\d.]+)%", page)]
+    assert at == sorted(at) and len(at) == 3  # this texture, real footage, noise
+
+
+def test_what_is_missing_is_missed_in_one_place_and_faults_stay_loud(tmp_path, monkeypatch):
+    assert optional.room("nowhere") is None
+    assert optional.room("video") is video
+    assert optional.on_gpu(test_who_came_first_draws_first) is test_who_came_first_draws_first
+
+
+def test_names_of_folders_cannot_become_markup(anchored_pyramid, tmp_path):
+    DTSGAN(anchored_pyramid, FPS).save_pretrained(tmp_path / "<img src=x onerror=alert(1)>" / "model")
+    settings = Settings(home=tmp_path)
+    page = Page(settings, Library(settings), TrainingQueue(settings))
+    shown = play.gallery_html(page, ANNE)
+    assert "<img" not in shown.lower() and "&lt;img" in shown
+
+
+@pytest.mark.parametrize(
+    "seconds, words", [(3, "about 5 s"), (200, "about 3 min"), (7000, "about 2 h"), (200_000, "about 2 days")]
+)
+def test_times_are_said_as_people_say_them(seconds, words):
+    assert progress.duration(seconds) == words
 
 
 # -- the command ---

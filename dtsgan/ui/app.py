@@ -59,7 +59,6 @@ def build_app(settings: Settings | None = None) -> gr.Blocks:
         )
     demo.queue(max_size=40, default_concurrency_limit=4)
     demo.page = page
-    library.make_loops(library.textures("0" * 32))
     return demo
 
 
@@ -67,6 +66,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serves a page made by `build_app`; `options` are those of `gr.Blocks.launch`."""
     page: Page = demo.page  # type: ignore[assignment]
     page.queue.start()
+    page.library.make_loops(page.library.textures("0" * 32), after=3)  # the page itself comes first
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     return demo.launch(
         theme=page_theme(),

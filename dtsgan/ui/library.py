@@ -163,11 +163,13 @@ class Library:
         path = self._loop_path(texture)
         return path if path.exists() else None
 
-    def make_loops(self, textures: list[Texture]) -> None:
-        """Draws the previews that are missing, one after another, in the background."""
+    def make_loops(self, textures: list[Texture], after: float = 0.0) -> None:
+        """Draws the previews that are missing, one after another, in the background, `after` some seconds."""
         missing = [t for t in textures if not self._loop_path(t).exists() and t.id not in self._failed]
         if missing:
-            threading.Thread(target=self._make_loops, args=(missing,), name="previews", daemon=True).start()
+            thread = threading.Timer(after, self._make_loops, args=(missing,))
+            thread.daemon = True
+            thread.start()
 
     def _make_loops(self, textures: list[Texture]) -> None:
         with self._making:
