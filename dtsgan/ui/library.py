@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from dtsgan.video import write_clip
 
 MODELS_KEPT = 8
 LOOP_SECONDS = 3.0
-LOOP_SIDE = 256  # of the preview of a free texture, which has no size of its own
+REST = 1.5  # seconds without a visitor's drawing, after which previews go on
 log = logging.getLogger(__name__)
 
 
@@ -99,6 +100,7 @@ class Library:
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._failed: set[str] = set()
+        self._visited = 0.0  # when a visitor's chunk was drawn last
 
     def textures(self, visitor: str) -> list[Texture]:
         """All that this visitor may play: bundled first, then own runs, newest first, then pulled ones."""
@@ -147,11 +149,13 @@ class Library:
 
     def chunks(self, model: DTSGAN, num_frames: int | None, **settings: object) -> Iterator[Tensor]:
         """`DTSGAN.chunks`, each drawn when it is this caller's turn."""
+        self._visited = time.monotonic()
         with self.turns.take():
             chunks = model.chunks(num_frames, **settings)  # type: ignore[arg-type]
         while True:
             with self.turns.take():
                 chunk = next(chunks, None)
+            self._visited = time.monotonic()
             if chunk is None:
                 return
             yield chunk
@@ -180,11 +184,22 @@ class Library:
                 try:
                     model = self.model(texture)
                     frames = max(2, round(LOOP_SECONDS * model.fps))
-                    side = {"height": LOOP_SIDE, "width": LOOP_SIDE} if texture.is_free else {}
-                    write_clip(path, self.chunks(model, frames, loop=True, **side), model.fps)
+                    write_clip(path, self._at_rest(model, frames), model.fps)
                 except (DTSGANError, OSError) as error:
                     self._failed.add(texture.id)
                     log.warning("no preview of %s: %s", texture.key, error)
+
+    def _at_rest(self, model: DTSGAN, num_frames: int) -> Iterator[Tensor]:
+        """The chunks of a loop, each drawn when no visitor has been drawing for a moment."""
+        chunks = model.chunks(num_frames, loop=True)
+        while True:
+            while time.monotonic() - self._visited < REST:
+                time.sleep(0.1)
+            with self.turns.take():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def sample_path(self, texture: Texture, seed: int) -> Path:
         """Where the short video of a seed is kept for the grid of many."""

@@ -242,7 +242,7 @@ def gallery_html(page: Page, visitor: str) -> str:
     textures = page.library.textures(visitor)
     tiles = "".join(_tile(page, texture) for texture in textures)
     examples = {name for name in example_clips()}
-    known = {texture.title.lower() for texture in textures if texture.origin == "bundled"}
+    known = {texture.title.lower() for texture in textures}
     left = [name for name in sorted(examples) if name not in known]
     parts = []
     if textures:

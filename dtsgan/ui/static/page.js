@@ -79,7 +79,8 @@
 
   function tick(now) {
     timer = requestAnimationFrame(tick); // a hidden tab gets no frames and so asks for none
-    if (stopped || paused || !head) return;
+    if (stopped || paused) return;
+    if (!head) { preview(); return; }
     askForMore();
     if (now < next) return;
     const period = 1000 / head.fps;
@@ -97,6 +98,18 @@
     if (shown % 5 === 1) report();
   }
 
+  // Until the first frame is there, the stage shows the tile's loop: it is new video of the same texture.
+  function preview() {
+    const video = $(`.dt-tile:not(.half)[data-texture="${CSS.escape(wish.model)}"] video`), film = $(".dt-screen canvas.film");
+    if (!video || video.readyState < 2 || !film || film.dataset.of === wish.model || wish.width || wish.height || wish.tile) return;
+    if (video.paused) video.play().catch(() => {});
+    film.width = video.videoWidth;
+    film.height = video.videoHeight;
+    film.getContext("2d").drawImage(video, 0, 0);
+    $(".dt-screen canvas.glow").getContext("2d").drawImage(video, 0, 0, 12, 12);
+    say("");
+  }
+
   function draw(frame) {
     const film = $(".dt-screen canvas.film"), glow = $(".dt-screen canvas.glow");
     if (!film) return;
@@ -106,6 +119,7 @@
     const film2d = film.getContext("2d");
     for (let y = 0; y < down; y++) for (let x = 0; x < across; x++) film2d.drawImage(frame, x * frame.width, y * frame.height);
     if (shown % 3 === 0) glow.getContext("2d").drawImage(frame, 0, 0, glow.width, glow.height);
+    if (film.dataset.of !== wish.model) { film.dataset.of = wish.model; restTiles(true); }
     film.dataset.frame = shown;
     say("");
   }
@@ -140,7 +154,7 @@
     for (const tile of document.querySelectorAll("[data-texture]")) tile.setAttribute("aria-pressed", tile.dataset.texture === wish.model);
     shown = 0;
     share();
-    restTiles(true);
+    if ($(".dt-screen canvas.film")?.dataset.of === wish.model) restTiles(true);
     if (!timer) timer = requestAnimationFrame(tick);
     if (socket && socket.readyState === 1) play(0);
     else if (!socket) connect();
@@ -239,7 +253,7 @@
       if (video) plays ? video.play().catch(() => {}) : video.pause();
     });
   document.addEventListener("play", (event) => { // tiles that the gallery brings in anew
-    if (!stopped && event.target.matches(".dt-grid video") && !event.target.closest(".dt-tile").matches(":hover")) event.target.pause();
+    if (!stopped && head && event.target.matches(".dt-grid video") && !event.target.closest(".dt-tile").matches(":hover")) event.target.pause();
   }, true);
   document.addEventListener("keydown", (event) => {
     if (event.key === " " && !stopped && event.target === document.body) { event.preventDefault(); pause(); }
