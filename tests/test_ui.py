@@ -420,14 +420,28 @@ def _clip(tmp_path: Path, name: str) -> Path:
     return path
 
 
+@pytest.fixture
+def no_strays(monkeypatch):
+    """Ends the trainings that a failing test would leave behind."""
+    begun, start = [], jobs.start_process
+    monkeypatch.setattr(jobs, "start_process", lambda *args: begun.append(start(*args)) or begun[-1])
+    yield
+    for process in begun:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.slow
-def test_one_training_at_a_time_and_a_restart_loses_nothing(tmp_path):
+def test_one_training_at_a_time_and_a_restart_loses_nothing(tmp_path, no_strays):
     settings = Settings(home=tmp_path / "runs")
     queue = TrainingQueue(settings)
     long = queue.submit(ANNE, _clip(tmp_path, "a"), "a.mkv", "waves", _options("9000,9000,9000"))
     short = queue.submit(ANNE, _clip(tmp_path, "b"), "b.mkv", "waves", _options())
     assert short.name == "waves_2"
     _wait(lambda: queue.status(queue.get(long.id)), ("running",))
+    until = time.time() + 120
+    while "pid" not in jobs.run_state(queue.run(long).path) and time.time() < until:
+        time.sleep(0.1)
     assert queue.status(short)["state"] == "waiting" and queue.position(short) == 1
     with pytest.raises(RunError, match="stop it first"):
         queue.delete(long)

@@ -317,9 +317,10 @@ def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, s
     page.get_by_text("A scene", exact=True).click()
     page.wait_for_selector(".dt-time b", timeout=40_000)
     page.get_by_role("button", name="Start training").click()
-    page.wait_for_selector(".dt-job:has-text('my_brook')", timeout=30_000)
+    page.wait_for_selector(".dt-job:has-text('my_brook'), .toast-body", timeout=180_000)
+    assert page.locator(".toast-body").all_inner_texts() == []
     run = served.home / "my_brook"
-    until = time.time() + 60
+    until = time.time() + 180
     while not (run / "status.json").exists() and time.time() < until:
         time.sleep(0.1)
     context.close()  # the tab
@@ -328,7 +329,7 @@ def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, s
     page = browser.new_page()
     page.goto(served.address)
     tab(page, "Train")
-    page.wait_for_selector(".dt-job:has-text('my_brook') .dt-state.done", timeout=120_000)
+    page.wait_for_selector(".dt-job:has-text('my_brook') .dt-state.done", timeout=300_000)
     assert run_state(run)["state"] == "done"
     page.click(".dt-job:has-text('my_brook')")
     page.get_by_role("button", name="Play it").click()
