@@ -5,12 +5,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-DEMO := demo/fire
+EXAMPLE := demo/fire
 
-.PHONY: help demo test lint bench examples
+.PHONY: help demo example test browser lint bench examples
 
 help:
-	@echo 'make demo      learn fire from examples/fire.mp4 and draw new fire (about 3 minutes on two cores)'
+	@echo 'make demo      open the page: play, train, score by clicking (http://127.0.0.1:7860; ARGS="--port 8000")'
+	@echo 'make example   learn fire from examples/fire.mp4 and draw new fire (about 3 minutes on two cores)'
 	@echo 'make test      all tests; some of them: make test ARGS="-m \"not slow\""'
 	@echo 'make lint      ruff check, ruff format --check, mypy'
 	@echo 'make bench     speed, memory and scaling, into benchmarks/results/; to try it: make bench ARGS=--quick'
@@ -24,24 +25,33 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/pip install -e '.[dev]'
 	@touch $@
 
-# A stopped demo goes on where it was, a finished one is drawn from again; nothing is removed or trained over.
 demo: $(INSTALLED)
+	$(BIN)/dtsgan ui $(ARGS)
+
+# A stopped example goes on where it was, a finished one is drawn from again; nothing is removed or trained over.
+example: $(INSTALLED)
 	@set -e; began=$$(date +%s); \
-	if grep -qs '"state": "done"' $(DEMO)/status.json; then \
-		echo "$(DEMO) is trained already"; \
-	elif [ -e $(DEMO)/config.json ]; then \
-		$(BIN)/dtsgan train --resume $(DEMO); \
+	if grep -qs '"state": "done"' $(EXAMPLE)/status.json; then \
+		echo "$(EXAMPLE) is trained already"; \
+	elif [ -e $(EXAMPLE)/config.json ]; then \
+		$(BIN)/dtsgan train --resume $(EXAMPLE); \
 	else \
 		echo "learning examples/fire.mp4: about 3 minutes on two cores"; \
-		$(BIN)/dtsgan train examples/fire.mp4 --preset preview --out $(DEMO); \
+		$(BIN)/dtsgan train examples/fire.mp4 --preset preview --out $(EXAMPLE); \
 	fi; \
-	cp $(DEMO)/model/preview.mp4 $(DEMO).mp4; \
-	$(BIN)/dtsgan sample $(DEMO) --seconds 10 --seed 1 --out $(DEMO)_new.mp4; \
-	echo "$(DEMO).mp4      the source (left) beside new fire (right)"; \
-	echo "$(DEMO)_new.mp4  ten seconds of new fire"; \
-	echo "done in $$(( $$(date +%s) - began )) seconds; more: $(BIN)/dtsgan sample $(DEMO) --seed 2 --out more.mp4"
+	cp $(EXAMPLE)/model/preview.mp4 $(EXAMPLE).mp4; \
+	$(BIN)/dtsgan sample $(EXAMPLE) --seconds 10 --seed 1 --out $(EXAMPLE)_new.mp4; \
+	echo "$(EXAMPLE).mp4      the source (left) beside new fire (right)"; \
+	echo "$(EXAMPLE)_new.mp4  ten seconds of new fire"; \
+	echo "done in $$(( $$(date +%s) - began )) seconds; more: $(BIN)/dtsgan sample $(EXAMPLE) --seed 2 --out more.mp4"
 
-test: $(INSTALLED)
+# The page's tests want a browser: Debian's, where this user may install it; elsewhere they say why they are skipped.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || [ "$$(id -u)" != 0 ] \
+		|| ! command -v apt-get >/dev/null || { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } \
+		>/dev/null 2>&1 || echo "chromium could not be installed: the browser tests will be skipped" >&2
+
+test: $(INSTALLED) browser
 	$(BIN)/pytest $(ARGS)
 
 lint: $(INSTALLED)
@@ -54,6 +64,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/training.py $(ARGS)
 	$(BIN)/python benchmarks/scaling.py $(ARGS)
 	$(BIN)/python benchmarks/loading.py $(ARGS)
+	$(BIN)/python benchmarks/serving.py $(ARGS)
 
 examples: $(INSTALLED)
 	$(BIN)/python examples/render.py $(ARGS)

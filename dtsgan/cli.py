@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_push(commands)
     _add_pull(commands)
     _add_push_space(commands)
+    _add_ui(commands)
     return parser
 
 
@@ -86,6 +87,9 @@ def _add_train(commands: Any) -> None:
         "--start", metavar="S", type=float, help="learn from this second on (default: the beginning)"
     )
     p.add_argument("--end", metavar="S", type=float, help="learn up to this second (default: the end)")
+    p.add_argument(
+        "--crop", metavar="X,Y,W,H", type=_crop, help="learn from this part of the picture, in its pixels"
+    )
     p.add_argument(
         "--size", metavar="PX", type=int, help="shorter side of the result in pixels (default: 150)"
     )
@@ -130,6 +134,7 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.preset,
             start=arguments.start,
             end=arguments.end,
+            crop=arguments.crop,
             size=arguments.size,
             layout=arguments.layout,
             update=arguments.update,
@@ -617,6 +622,41 @@ def push_space_command(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"repo": arguments.repo, "url": url}
 
 
+# -- ui ---
+
+
+def _add_ui(commands: Any) -> None:
+    p = _command(
+        commands, "ui", ui_command, "open the page: play, train, score by clicking",
+        "dtsgan ui\ndtsgan ui --host 0.0.0.0 --port 7860 --auth name:password",
+    )  # fmt: skip
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    p.add_argument("--port", metavar="N", type=int, help="default: the first free one from 7860 on")
+    p.add_argument("--share", action="store_true", help="a public link through Gradio's servers")
+    p.add_argument("--auth", metavar="NAME:PASSWORD", help="let in only those who know these")
+    p.add_argument(
+        "--runs", metavar="FOLDER", type=Path, help="where runs are kept (default: $DTSGAN_HOME, or runs/)"
+    )
+    p.add_argument("--mcp", action="store_true", help="serve the page's actions as tools, too (gradio[mcp])")
+
+
+def ui_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    name, separator, password = (arguments.auth or "").partition(":")
+    if arguments.auth is not None and not (name and separator and password):
+        raise ConfigError("--auth takes NAME:PASSWORD, both at least one letter long")
+    from dtsgan.ui.app import serve
+
+    serve(
+        arguments.host,
+        arguments.port,
+        arguments.share,
+        (name, password) if name else None,
+        arguments.runs,
+        arguments.mcp,
+    )
+    return {}
+
+
 # -- shared ---
 
 
@@ -633,6 +673,14 @@ def _command(
     p.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     p.set_defaults(command=run, parser=p)
     return p
+
+
+def _crop(text: str) -> tuple[int, int, int, int]:
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'takes four whole numbers X,Y,W,H, got "{text}"') from None
+    return x, y, width, height
 
 
 def _settings(items: list[str]) -> dict[str, str]:

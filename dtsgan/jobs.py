@@ -5,8 +5,10 @@ import json
 import os
 import platform
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -381,12 +383,15 @@ class Run:
         """One process a run: the lock is the operating system's, so a killed process leaves none behind."""
         import fcntl
 
-        path = self.folder.path / "lock"
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"{self.folder.path} is being trained by another process") from error
+        with self.folder.lock.open("w") as file:
+            for attempt in range(5):  # `is_running` holds the lock for a moment
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if attempt == 4:
+                        raise RunError(f"{self.folder.path} is being trained by another process") from error
+                    time.sleep(0.1)
             yield
 
 
@@ -395,6 +400,77 @@ def encoder_settings(settings: dict[str, Any], seed: int) -> tuple[dict[str, Any
     own = {k.removeprefix("encoder."): v for k, v in settings.items() if k.startswith("encoder.")}
     others = {k: v for k, v in settings.items() if not k.startswith("encoder.")}
     return others, EncoderConfig(**parse_settings(EncoderConfig, {"seed": seed, **own}))
+
+
+# -- runs of other processes ---
+
+
+def start_process(arguments: Sequence[str], log: str | os.PathLike[str]) -> "subprocess.Popen[bytes]":
+    """Trains in a process of its own, which outlives this one.
+
+    Args:
+        arguments: those of `dtsgan train`.
+        log: a file for what it says; written anew.
+    """
+    command = [sys.executable, "-m", "dtsgan.cli", "train", *map(str, arguments)]
+    environment = {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    with open(log, "wb") as file:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def is_running(path: str | os.PathLike[str]) -> bool:
+    """Whether some process trains the run in `path` now: the operating system knows, also after a kill."""
+    import fcntl
+
+    try:
+        with RunDir(Path(path)).lock.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def run_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `status.json` says, set right: a run that says "running" and was killed is "stopped"."""
+    folder = RunDir(Path(path))
+    running = is_running(folder.path)  # before the status is read: a run that ends in between is not stopped
+    try:
+        status = folder.read_status()
+    except RunError as error:
+        status = {"state": "failed", "error": str(error)}
+    state = status.get("state")
+    if running:
+        state = "running"
+    elif state in (None, "running"):
+        state = "stopped"
+    return {**status, "state": state}
+
+
+def find_runs(folder: str | os.PathLike[str]) -> list[Path]:
+    """The runs under `folder`, newest first."""
+    found = [
+        path.parent for path in Path(folder).glob("*/config.json") if RunDir(path.parent).source.exists()
+    ]
+    return sorted(found, key=lambda path: -RunDir(path).config.stat().st_mtime)
+
+
+def stop_run(path: str | os.PathLike[str]) -> bool:
+    """Asks the process that trains `path` to save and stop; false where there is none."""
+    if not is_running(path):
+        return False
+    pid = RunDir(Path(path)).read_status().get("pid")
+    if not isinstance(pid, int) or pid <= 1:
+        return False
+    try:
+        os.kill(pid, signal.SIGINT)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def choose_device(name: str) -> torch.device:

@@ -37,6 +37,11 @@ class RunDir:
         return self.path / "encoder_state.pt"
 
     @property
+    def lock(self) -> Path:
+        """Held, by `flock`, by the process that trains."""
+        return self.path / "lock"
+
+    @property
     def source(self) -> Path:
         """The clip as it is learned (trimmed, cropped, resized), without loss."""
         return self.path / "source.mkv"

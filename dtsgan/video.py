@@ -5,6 +5,7 @@ Pillow reads pictures, moving or not. Reading keeps only the resized frames and 
 grows neither with the size of the source nor with the length of what is drawn.
 """
 
+import io
 import math
 import os
 import re
@@ -756,6 +757,14 @@ def write_contact_sheet(path: PathLike, rows: Sequence[Tensor], columns: int = 8
         raise VideoError(
             f"{path} cannot be written ({error.strerror or error}): choose another place"
         ) from error
+
+
+def encode_jpeg(frame: Tensor, quality: int = 92) -> bytes:
+    """A frame `(3, H, W)` as a JPEG picture without chroma subsampling, for a live view."""
+    pixels = to_uint8(frame[None, :, None])[0, 0]  # H W C
+    memory = io.BytesIO()
+    Image.fromarray(pixels).save(memory, format="JPEG", quality=quality, subsampling=0)
+    return memory.getvalue()
 
 
 def xt_slice(clip: Tensor, y: int) -> Tensor:

@@ -664,3 +664,39 @@ def test_training_gives_the_threads_back(clip_file, tmp_path):
     for _ in run:
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+# -- runs of other processes ---
+
+
+def test_a_run_in_another_process_is_found_followed_and_stopped(clip_file, tmp_path):
+    changes = {**KINDS["linear"][0], "steps": (12, 9000, 9000)}
+    options = ["--size", "24", "--layout", "anchored"]
+    for name, value in changes.items():
+        options += ["--set", f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
+    out, log = tmp_path / "runs" / "waves", tmp_path / "log.txt"
+    assert not jobs.is_running(out) and jobs.find_runs(tmp_path / "runs") == []
+    process = jobs.start_process([str(clip_file), "--out", str(out), *options], log)
+    try:
+        until = time.monotonic() + 300
+        while jobs.run_state(out)["state"] != "running" or not (out / "status.json").exists():
+            assert time.monotonic() < until and process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        assert jobs.is_running(out) and jobs.find_runs(tmp_path / "runs") == [out]
+        assert jobs.stop_run(out)
+        assert process.wait(300) == 130
+    finally:
+        process.kill()
+    assert jobs.run_state(out)["state"] == "stopped" and not jobs.is_running(out)
+    assert not jobs.stop_run(out)
+    assert "go on with" in log.read_text()
+
+
+def test_a_killed_run_is_stopped_whatever_its_status_says(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished["linear"].folder.path, folder)
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps({**status, "state": "running"}))
+    assert jobs.run_state(folder)["state"] == "stopped"
+    (folder / "status.json").write_text("{")
+    assert jobs.run_state(folder)["state"] == "failed"

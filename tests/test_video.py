@@ -753,3 +753,11 @@ def test_a_video_is_no_picture_but_each_of_its_frames_is(tmp_path, suffix):
         torch.testing.assert_close(image, clip[0, :, frame], rtol=0, atol=0.1)
     with pytest.raises(VideoError, match="0 to 4"):
         video.read_picture(path, 5)
+
+
+def test_a_frame_as_jpeg_is_the_frame(clip, tmp_path):
+    path = tmp_path / "frame.jpg"
+    path.write_bytes(video.encode_jpeg(clip[0, :, 3]))
+    shown, info = video.read_clip(path, min_frames=1)
+    assert (info.width, info.height) == (clip.shape[4], clip.shape[3])
+    assert (shown[0, :, 0] - clip[0, :, 3]).abs().mean() < 0.06

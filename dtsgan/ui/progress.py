@@ -1,0 +1,144 @@
+"""How a training is doing, as HTML: the list, the scales, the loss curves, the preview."""
+
+import html
+from itertools import pairwise
+from typing import Any
+
+from dtsgan.ui.page import Page
+from dtsgan.ui.queue import Job, read_losses
+
+STATES = {
+    "waiting": "in line", "starting": "starting", "running": "learning", "stopping": "stopping",
+    "stopped": "stopped", "failed": "failed", "done": "done",
+}  # fmt: skip
+ACTIVE = ("waiting", "starting", "running", "stopping")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 50:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    if seconds < 3000:
+        return f"about {max(1, round(seconds / 60))} min"
+    if seconds < 36 * 3600:
+        return f"about {round(seconds / 3600)} h"
+    return f"about {round(seconds / 86400)} days"
+
+
+def show(
+    page: Page, found: list[Job], states: dict[str, dict[str, Any]], chosen: Job | None
+) -> dict[str, Any]:
+    """The HTML of the list, of the chosen training's progress and preview, and which buttons fit."""
+    rows = "".join(_row(job, states[job.id], chosen is not None and job.id == chosen.id) for job in found)
+    if chosen is None:
+        words = "Nothing has been trained yet. Choose a clip above; it takes a few minutes."
+        empty = f'<div class="dt-empty">{words}</div>'
+        return {"list": empty, "text": "", "clip": "", "buttons": []}
+    run, status = page.queue.run(chosen), states[chosen.id]
+    state = status["state"]
+    has_model = (run.model / "config.json").exists()
+    buttons = ["play"] if has_model else []
+    buttons += ["stop"] if state in ACTIVE and state != "stopping" else []
+    buttons += ["resume"] if state in ("stopped", "failed") else []
+    buttons += ["delete"] if state not in ACTIVE else []
+    scales = sorted(run.previews.glob("scale_*.mp4"), key=lambda p: int(p.stem.rpartition("_")[2]))
+    clip = ""
+    if scales:
+        stamp = int(scales[-1].stat().st_mtime)
+        number = scales[-1].stem.rpartition("_")[2]
+        clip = (
+            f'<figure class="dt-pair"><video src="media/preview/{chosen.id}/{number}.mp4?{stamp}" '
+            f"autoplay muted loop "
+            "playsinline></video><figcaption><span>the clip</span><span>new video, so far</span>"
+            "</figcaption></figure>"
+        )
+    return {
+        "list": f'<div class="dt-jobs">{rows}</div>',
+        "text": _progress(chosen, status, read_losses(run)),
+        "clip": clip,
+        "buttons": buttons,
+    }
+
+
+def _row(job: Job, status: dict[str, Any], selected: bool) -> str:
+    done = 1.0 if status["state"] == "done" else float(status.get("work_done") or 0)
+    return (
+        f'<button type="button" class="dt-job" data-job="{html.escape(job.id)}" '
+        f'aria-pressed="{str(selected).lower()}">'
+        f'<span class="name">{html.escape(job.name)}</span><span class="dt-state {status["state"]}">'
+        f"{STATES[status['state']]}"
+        f'</span><span class="dt-track"><i style="width:{100 * done:.0f}%"></i></span></button>'
+    )
+
+
+def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) -> str:
+    state = status["state"]
+    words = {
+        "waiting": f"{status.get('position', 0)} before it; it begins by itself, and you may close this page",
+        "starting": "reading the clip",
+        "stopping": "saving",
+        "stopped": "saved; it goes on where it was",
+        "failed": html.escape(status.get("error") or "it failed without a word"),
+        "done": f"learned in {duration(float(status.get('seconds') or 0))}",
+    }.get(state, "")
+    if state == "running":
+        left = status.get("eta_seconds")
+        words = f"{duration(left)} to go" if left is not None else "measuring how long it takes"
+        words += "; you may close this page, it goes on"
+    count = int(status.get("num_scales") or 0)
+    segments = ""
+    for scale in range(count):
+        here = scale == status.get("scale") and state != "done"
+        part = 1.0 if state == "done" or scale < int(status.get("scale") or 0) else 0.0
+        if here and status.get("num_steps"):
+            part = int(status["step"]) / int(status["num_steps"])
+        segments += (
+            f'<span class="dt-track{" here" if here else ""}"><i style="width:{100 * part:.0f}%"></i></span>'
+        )
+    detail = ""
+    if count and state != "done":
+        detail = (
+            f"scale {int(status['scale']) + 1} of {count}, step {status['step']:,} of {status['num_steps']:,}"
+        )
+    return (
+        f'<div class="dt-detail"><div class="head"><h3>{html.escape(job.name)}</h3>'
+        f'<span class="dt-state {state}">{STATES[state]}</span></div><p role="status">{words}</p>'
+        f'<div class="dt-scales" role="img" aria-label="{detail or STATES[state]}">{segments}</div><small>'
+        f"{detail}</small>"
+        f"{loss_curves(losses)}</div>"
+    )
+
+
+def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 120) -> str:
+    """The losses over time as an inline SVG, each scaled to its own range; finer scales to the right."""
+    names = [
+        n for n in ("swd", "reconstruction", "discriminator", "generator") if any(n in line for line in lines)
+    ]
+    if len(lines) < 4 or not names:
+        return ""
+    times = [float(line.get("seconds", 0)) for line in lines]
+    span = max(times[-1] - times[0], 1e-6)
+    curves, legend = [], []
+    for k, name in enumerate(names[:3]):
+        points = [(t, float(line[name])) for t, line in zip(times, lines, strict=True) if name in line]
+        values = sorted(v for _, v in points)
+        low, high = values[0], values[min(len(values) - 1, int(0.97 * len(values)))]
+        reach = max(high - low, 1e-9) / (height - 12)
+        drawn = " ".join(
+            f"{(t - times[0]) / span * width:.1f},{height - 6 - (min(v, high) - low) / reach:.1f}"
+            for t, v in points
+        )
+        curves.append(f'<polyline class="c{k}" points="{drawn}"/>')
+        words = {"swd": "difference of patches"}.get(name, name)
+        legend.append(f'<span class="c{k}">{words} {points[-1][1]:.3g}</span>')
+    changes = [b["seconds"] for a, b in pairwise(lines) if a.get("scale") != b.get("scale")]
+    marks = "".join(
+        f'<line x1="{(t - times[0]) / span * width:.1f}" x2="{(t - times[0]) / span * width:.1f}" y1="0" '
+        f'y2="{height}"/>'
+        for t in changes
+    )
+    return (
+        f'<svg class="dt-curves" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
+        f'aria-label="Loss curves">{marks}{"".join(curves)}</svg><div class="dt-legend">{"".join(legend)}'
+        f"</div>"
+    )

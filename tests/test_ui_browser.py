@@ -1,0 +1,338 @@
+"""The page in a real browser: Debian's chromium, driven by Playwright."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import FPS
+from test_ui import TINY
+
+from dtsgan import video
+from dtsgan.jobs import run_state
+from dtsgan.model import DTSGAN
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here: apt-get install chromium, or set CHROMIUM"
+)
+QUIET = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ROOT = Path(__file__).parents[1]
+
+
+class Served:
+    """`python app.py` in a process of its own, which can be ended and begun again."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> float:
+        """Returns the seconds until it answers."""
+        import httpx
+
+        environment = {
+            **os.environ,
+            "DTSGAN_HOME": str(self.home),
+            "GRADIO_SERVER_PORT": str(self.port),
+            "GRADIO_TEMP_DIR": str(self.home.parent / "gradio"),
+        }
+        began = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+        )
+        while time.monotonic() < began + 240:
+            try:
+                httpx.get(self.address, timeout=5)
+                return time.monotonic() - began
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        self.stop()
+        raise AssertionError("the page never answered")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def served(anchored_pyramid, free_pyramid, tmp_path_factory):
+    home = tmp_path_factory.mktemp("browser") / "runs"
+    DTSGAN(anchored_pyramid, FPS).save_pretrained(home / "pond" / "model")
+    DTSGAN(free_pyramid, FPS).save_pretrained(home / "plane" / "model")
+    served = Served(home)
+    served.start()
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    """A fresh visitor; nothing may be asked of any other machine, and nothing may be thrown."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    strangers, thrown = [], []
+    page.on("request", lambda request: strangers.append(request.url) if not _is_ours(request.url) else None)
+    page.on("pageerror", lambda error: thrown.append(str(error)))
+    yield page
+    context.close()
+    assert strangers == []
+    assert thrown == []
+
+
+def _is_ours(url: str) -> bool:
+    return re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:|about:", url) is not None
+
+
+def tile(name: str) -> str:
+    return f'[data-texture="runs/{name}"]'
+
+
+def tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def frame_number(page) -> int:
+    return page.evaluate("dtsgan.state().frame")
+
+
+def picture(page) -> str:
+    return page.evaluate("document.querySelector('canvas.film').toDataURL()")
+
+
+def wait_for_frames(page, count: int) -> None:
+    page.wait_for_function(f"window.dtsgan?.state().frame >= {count}", timeout=30_000)
+
+
+def loop_pictures(page, served, query: str) -> dict:
+    """Every picture of a live loop, by its place in the loop."""
+    page.goto(f"{served.address}?{query}&loop=1&seconds=0.8")
+    page.wait_for_function("window.dtsgan?.state().frame >= 8", timeout=30_000)
+    return page.evaluate(
+        """async () => {
+            const seen = {}, film = document.querySelector('canvas.film');
+            while (Object.keys(seen).length < 8) {
+                seen[(film.dataset.frame) % 8] = film.toDataURL();
+                await new Promise(requestAnimationFrame);
+            }
+            return seen;
+        }"""
+    )
+
+
+def test_the_gallery_moves_and_a_click_plays_new_video_that_never_stands_still(page, served):
+    page.goto(served.address)
+    page.wait_for_selector(tile("pond"))
+    page.wait_for_function(
+        "[...document.querySelectorAll('.dt-tile video')].some(v => v.videoWidth && v.readyState >= 2 && "
+        "v.currentTime > 0 && !v.error)",
+        timeout=30_000,
+    )
+    began = time.monotonic()
+    page.click(tile("pond"))
+    wait_for_frames(page, 1)
+    assert time.monotonic() - began < 20  # three seconds on a machine of its own; tests share theirs
+    pictures = set()
+    for count in (3, 8, 14, 20):
+        wait_for_frames(page, count)
+        pictures.add(picture(page))
+    assert len(pictures) >= 3
+    assert "model=runs%2Fpond" in page.url
+    page.get_by_role("button", name="Close").click()
+    assert "model" not in page.url
+    held = frame_number(page)
+    page.wait_for_timeout(400)
+    assert frame_number(page) == held
+
+
+def test_an_address_gives_the_same_video_and_another_seed_another(page, served):
+    first = loop_pictures(page, served, "model=runs/plane&seed=5")
+    assert len(set(first.values())) == 8
+    assert loop_pictures(page, served, "model=runs/plane&seed=5") == first
+    assert not set(loop_pictures(page, served, "model=runs/plane&seed=6").values()) & set(first.values())
+
+
+def test_the_controls_change_what_plays_and_the_address(page, served):
+    page.goto(f"{served.address}?model=runs/plane")
+    wait_for_frames(page, 2)
+    page.get_by_label("Seed").fill("41")
+    page.get_by_label("Seed").press("Enter")
+    page.wait_for_function("window.dtsgan?.state().seed === 41")
+    page.get_by_role("button", name="Surprise me").click()
+    page.wait_for_function("window.dtsgan?.state().seed !== 41")
+    page.get_by_label("Loop without a seam").check()
+    page.wait_for_function("window.dtsgan?.state().loop > 0", timeout=40_000)
+    page.get_by_text("Both", exact=True).click()
+    page.wait_for_function("document.querySelector('canvas.film').width === 54", timeout=40_000)  # 27 twice
+    assert "loop=1" in page.url and "tile=xy" in page.url
+    page.get_by_role("button", name="Pause").click()
+    assert page.evaluate("dtsgan.state().paused")
+
+
+def test_a_wrong_address_is_a_sentence(page, served):
+    page.goto(f"{served.address}?model=runs/nowhere")
+    page.wait_for_selector("text=not here", timeout=30_000)
+    page.goto(f"{served.address}?model=runs/pond&speed=fast")
+    page.wait_for_selector("text=speed must be a number", timeout=30_000)
+
+
+@pytest.mark.parametrize(
+    "kind, suffix",
+    [("MP4", ".mp4"), ("WebM", ".webm"), ("GIF", ".gif"), ("WebP", ".webp"), ("PNG frames", ".zip")],
+)
+def test_what_plays_can_be_saved_in_every_format(page, served, tmp_path, kind, suffix):
+    page.goto(f"{served.address}?model=runs/pond&seconds=1&seed=3")
+    wait_for_frames(page, 2)
+    page.get_by_text(kind, exact=True).click()
+    with page.expect_download(timeout=60_000) as download:
+        page.get_by_role("button", name="Save video").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == f"pond_seed3{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / "frames")
+        path = tmp_path / "frames"
+    clip, info = video.read_clip(path)
+    expected = DTSGAN.from_pretrained(served.home / "pond").sample(10, seed=3)
+    assert (info.num_frames, info.width, info.height) == (10, 27, 20)
+    assert (clip - expected).abs().mean() < 0.08
+
+
+def test_a_bad_upload_is_a_sentence(page, served, tmp_path):
+    bad = tmp_path / "holiday.mp4"
+    bad.write_text("this is no video")
+    page.goto(served.address)
+    tab(page, "Train")
+    page.set_input_files("#upload input[type=file]", str(bad))
+    page.wait_for_selector("text=/holiday.mp4.*(cannot be read|is not a video)/", timeout=40_000)
+
+
+def test_two_visitors_watch_at_once(browser, served, page):
+    other = browser.new_page()
+    for visitor, name in ((page, "pond"), (other, "plane")):
+        visitor.goto(f"{served.address}?model=runs/{name}")
+    for visitor in (page, other):
+        wait_for_frames(visitor, 10)
+    other.close()
+
+
+def test_every_tab_opens_and_can_be_reached_by_keys(page, served):
+    page.goto(served.address)
+    page.wait_for_selector(tile("pond"))
+    for name, words in {
+        "Train": "Teach it a texture",
+        "Predict": "What comes next?",
+        "Edit": "Paint on moving water",
+        "Quality": "How different, and how real?",
+        "Hub": "Textures of others",
+    }.items():
+        page.get_by_role("tab", name=name, exact=True).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name=words).wait_for(timeout=30_000)
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !b.innerText.trim() && "
+        "!b.ariaLabel && !b.title"
+        " && !b.querySelector('[aria-label],[title],title')).map(b => b.outerHTML.slice(0, 120))"
+    )
+    assert unnamed == []
+    assert page.evaluate("[...document.querySelectorAll('.dt-tile')].every(t => t.ariaLabel)")
+
+
+def test_many_videos_play_together(page, served):
+    page.goto(served.address)
+    page.wait_for_selector(tile("pond"))
+    tab(page, "Quality")
+    page.get_by_role("button", name="Draw and score").click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.dt-many video')].filter(v => v.videoWidth > 0).length === 8",
+        timeout=60_000,
+    )
+
+
+@pytest.mark.parametrize("width", [390, 768])
+def test_the_page_fits_a_phone(page, served, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{served.address}?model=runs/pond")
+    wait_for_frames(page, 2)
+    for name in ("Play", "Train"):
+        tab(page, name)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_light_and_dark_are_remembered(page, served):
+    page.goto(served.address)
+    page.wait_for_selector(tile("pond"))
+    before = page.evaluate("document.body.classList.contains('dark')")
+    page.get_by_role("button", name="Light or dark").click()
+    assert page.evaluate("document.body.classList.contains('dark')") is not before
+    page.reload()
+    page.wait_for_selector(tile("pond"))
+    page.wait_for_function(
+        f"document.body.classList.contains('dark') === {str(not before).lower()}", timeout=30_000
+    )
+
+
+@pytest.mark.slow
+def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, served, clip_file):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(served.address)
+    tab(page, "Train")
+    page.set_input_files("#upload input[type=file]", str(clip_file))
+    page.get_by_label("Name").fill("My brook")
+    page.get_by_text("More settings").click()
+    page.get_by_label("Shorter side (px)").fill("24")
+    page.get_by_label("Any setting").fill(TINY.replace("steps=12,8,8", "steps=12,60,60"))
+    page.get_by_text("A scene", exact=True).click()
+    page.wait_for_selector(".dt-time b", timeout=40_000)
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_selector(".dt-job:has-text('my_brook'), .toast-body", timeout=180_000)
+    assert page.locator(".toast-body").all_inner_texts() == []
+    run = served.home / "my_brook"
+    until = time.time() + 180
+    while not (run / "status.json").exists() and time.time() < until:
+        time.sleep(0.1)
+    context.close()  # the tab
+    served.stop()  # the page
+    served.start()
+    page = browser.new_page()
+    page.goto(served.address)
+    tab(page, "Train")
+    page.wait_for_selector(".dt-job:has-text('my_brook') .dt-state.done", timeout=300_000)
+    assert run_state(run)["state"] == "done"
+    page.click(".dt-job:has-text('my_brook')")
+    page.get_by_role("button", name="Play it").click()
+    wait_for_frames(page, 3)
+    assert page.evaluate("dtsgan.state().model") == "runs/my_brook"
+    page.close()
