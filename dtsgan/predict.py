@@ -79,6 +79,9 @@ class EncoderTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.encoder = FrameEncoder(config, pyramid.config, pyramid.num_scales).to(self.device)
+        coarse = pyramid.scales[0]
+        if isinstance(coarse, LinearDynamics):
+            self.encoder.decay[0] = coarse.persistence(HORIZON + 1).to(self.device)
         self.stages: list[int | None] = [None] if self.encoder.noise is not None else []  # None: the noise
         self.stages += sorted(int(scale) for scale in self.encoder.carriers)
         self.steps = [config.steps] * len(self.stages)

@@ -41,13 +41,17 @@ def test_every_scale_that_the_form_conditions_is_trained_and_the_pyramid_stays(p
     assert {p.stage for p in steps} == {"prediction"}
     assert [p.work_done for p in steps] == sorted(p.work_done for p in steps) and steps[-1].work_done == 1
     scales = {name.split(".")[1] for name in work.encoder.state_dict() if name.startswith("carriers")}
-    assert scales == ({"0", "1", "2"} if form == "every" else {"2"})
+    assert scales == (
+        {"0", "1", "2"} - ({"0"} if pyramid.config.coarse == "linear" else set())
+        if form == "every"
+        else {"2"}
+    )
     changed = work.encoder.state_dict()
     assert [n for n in untrained if n.endswith("weight") and torch.equal(untrained[n], changed[n])] == []
     assert all(torch.equal(value, before[name]) for name, value in pyramid.state_dict().items())
 
 
-@pytest.mark.parametrize("number", [1, 9, 13])
+@pytest.mark.parametrize("number", [1, 7, 11])
 def test_a_training_stopped_and_resumed_ends_as_an_unbroken_one(pyramid, clip, number):
     whole = trained(pyramid, clip)
     first = training(pyramid, clip)
@@ -64,10 +68,10 @@ def test_a_budget_lowers_the_steps_and_never_raises_them(anchored_pyramid, clip)
     config = EncoderConfig(features=4, steps=40, crop=16, batch_size=3)
     hurried = training(anchored_pyramid, clip, config, budget=1e-3)
     list(hurried)
-    assert hurried.steps == [9, 9, 9]  # those that were timed, and one
+    assert hurried.steps == [9, 9]  # those that were timed, and one
     idle = training(anchored_pyramid, clip, config, budget=1e4)
     list(itertools.islice(idle, 20))
-    assert idle.steps == [40, 40, 40]
+    assert idle.steps == [40, 40]
 
 
 def test_what_is_learned_brings_unseen_futures_nearer(anchored_pyramid):
@@ -106,7 +110,7 @@ def test_a_loss_that_is_no_number_is_named(anchored_pyramid, clip):
     work = training(anchored_pyramid, clip)
     next(iter(work))
     with torch.no_grad():
-        work.encoder.carrier(0).convs[0].weight.fill_(torch.nan)
+        work.encoder.carrier(1).convs[0].weight.fill_(torch.nan)
     with pytest.raises(TrainingDivergedError, match="no longer a number"):
         list(work)
 
