@@ -282,7 +282,7 @@ class FrameEncoder(nn.Module):
         # how much of what a picture shows and a scale does not draw is still there k frames away
         self.register_buffer("decay", torch.zeros(num_scales, HORIZON + 1))
         is_paper = config.form == "paper"
-        # a linear coarsest scale is conditioned in closed form: a network there learns its few frames by heart
+        # a linear coarsest scale is known in closed form: a network there learns its few frames by heart
         lowest = num_scales - 1 if is_paper else int(model.coarse == "linear")
         self.carriers = nn.ModuleDict({
             str(n): DetailCarrier(config.features, is_exact=not is_paper) for n in range(lowest, num_scales)
