@@ -69,7 +69,7 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
         words, can_be_taught = "", False
         if not hasattr(model, "predict"):
             words = ABSENT
-        elif not can_predict(model):
+        elif not model.can_predict:
             words, can_be_taught = (
                 UNTRAINED.format(texture.title),
                 texture.run is not None and room("predict") is not None,
@@ -160,11 +160,6 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             predict, [asked, picture, seconds, seed], result, api_name="predict", concurrency_limit=2,
             concurrency_id="predict",
         )  # fmt: skip
-
-
-def can_predict(model: DTSGAN) -> bool:
-    """Whether a picture can be given to this model."""
-    return bool(getattr(model, "can_predict", getattr(model, "has_encoder", False)))
 
 
 def predict_clip(model: DTSGAN, picture: Tensor, num_frames: int, seed: int) -> Tensor:
