@@ -313,9 +313,9 @@ def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, s
     page.wait_for_selector(".dt-time b", timeout=90_000)  # the page has looked at it, and named it
     page.get_by_label("Name").fill("My brook")
     page.get_by_text("More settings").click()
+    page.get_by_text("A scene", exact=True).click()
     page.get_by_label("Any setting").fill(TINY.replace("steps=12,8,8", "steps=12,60,60"))
     page.get_by_label("Shorter side (px)").fill("24")
-    page.get_by_text("A scene", exact=True).click()
     page.get_by_role("button", name="Start training").click()
     page.wait_for_selector(".dt-job:has-text('my_brook'), .toast-body", timeout=180_000)
     assert page.locator(".toast-body").all_inner_texts() == []
