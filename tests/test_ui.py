@@ -28,7 +28,7 @@ from dtsgan import cli, jobs, video  # noqa: E402
 from dtsgan.errors import ConfigError, ModelFileError, RunError, VideoError  # noqa: E402
 from dtsgan.model import DTSGAN  # noqa: E402
 from dtsgan.rundir import RunDir  # noqa: E402
-from dtsgan.ui import optional, play, progress, quality  # noqa: E402
+from dtsgan.ui import gpu, play, progress, quality  # noqa: E402
 from dtsgan.ui import train as train_tab  # noqa: E402
 from dtsgan.ui.app import build_app, launch  # noqa: E402
 from dtsgan.ui.library import Library, Turns  # noqa: E402
@@ -540,10 +540,8 @@ def test_scores_stand_beside_their_floors_and_distances_in_a_map():
     assert at == sorted(at) and len(at) == 3  # this texture, real footage, noise
 
 
-def test_what_is_missing_is_missed_in_one_place_and_faults_stay_loud(tmp_path, monkeypatch):
-    assert optional.room("nowhere") is None
-    assert optional.room("video") is video
-    assert optional.on_gpu(test_who_came_first_draws_first) is test_who_came_first_draws_first
+def test_without_gpus_to_lend_a_function_is_left_as_it_is():
+    assert gpu.on_gpu(test_who_came_first_draws_first) is test_who_came_first_draws_first
 
 
 def test_names_of_folders_cannot_become_markup(anchored_pyramid, tmp_path):

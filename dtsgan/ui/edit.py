@@ -11,14 +11,13 @@ from torch import Tensor
 
 from dtsgan.errors import ConfigError
 from dtsgan.model import DTSGAN
+from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.optional import on_gpu, room
 from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, from_uint8, read_clip, write_clip
 
-ABSENT = "This version of dtsgan cannot edit yet: a later one turns what is painted into video."
 ENLARGED = 4  # the frame to paint on, so that a brush has something to stand on
 COLOURS: list[str | tuple[str, float]] = ["#ffffff", "#c9d6df", "#2a6f97", "#e85d04", "#111111"]
 WAYS = [("Keep what I painted, and let it move", "keep"), ("Redraw the painted part", "redraw")]
@@ -57,9 +56,7 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
             with gr.Row():
                 go = gr.Button("Harmonise", variant="primary")
                 cancel = gr.Button("Cancel", visible=False)
-            note = gr.HTML(
-                "" if room("edit") else f'<p class="dt-note">{ABSENT}</p>', apply_default_css=False
-            )
+            note = gr.HTML(apply_default_css=False)
     shown = gr.HTML(
         '<div class="dt-empty">Before and after will play here, side by side.</div>', apply_default_css=False
     )
@@ -156,17 +153,10 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
 
 
 def edit_clip(model: DTSGAN, clip: Tensor, mask: Tensor, start_scale: int, seed: int) -> Tensor:
-    """The harmonised clip.
-
-    Raises:
-        ConfigError: this version cannot edit.
-    """
-    editor: Any = room("edit")
-    if editor is None:
-        raise ConfigError("this version of dtsgan cannot edit yet: update it")
+    """The harmonised clip."""
     with torch.inference_mode():
         everywhere = mask.expand(-1, -1, clip.shape[2], -1, -1)
-        return editor.edit(model, clip, everywhere, start_scale=start_scale, seed=seed)
+        return model.edit(clip, everywhere, start_scale=start_scale, seed=seed)
 
 
 def read_paint(painted: dict[str, Any] | None, model: DTSGAN) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,11 @@ from typing import Any
 
 import gradio as gr
 
+from dtsgan import hub
 from dtsgan.errors import ConfigError
-from dtsgan.ui.optional import room
 from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 
-ABSENT = "This version of dtsgan has no door to the Hub yet; everything else works without it."
 LICENCES = ["cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "mit", "other"]
 SELECT = """
 element.addEventListener('click', (event) => {
@@ -31,9 +30,6 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
         "A texture is a few megabytes. Pull one and it plays here without a network; push yours with its "
         "card.",
     )
-    if room("hub") is None:
-        gr.HTML(f'<div class="dt-empty">{ABSENT}</div>', apply_default_css=False)
-        return
     can_log_in = bool(os.environ.get("SPACE_ID"))
     with gr.Row():
         with gr.Column(scale=7, min_width=320):
@@ -67,7 +63,7 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
 
     @plain_errors
     def find(query: str, author: str) -> str:
-        found = _hub().search(query.strip(), author=author.strip() or None, limit=30)
+        found = hub.search(query.strip(), author=author.strip() or None, limit=30)
         if not found:
             return '<div class="dt-empty">Nothing was found: try another word, or none.</div>'
         return '<div class="dt-jobs">' + "".join(_card(item) for item in found) + "</div>"
@@ -88,7 +84,7 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
         if target.exists():
             yield progress_bar(1, f"{name} is here already: it plays in Play")
             return
-        for part, words in _follow(lambda tell: _hub().pull(name, folder=target, on_progress=tell)):
+        for part, words in _follow(lambda tell: hub.pull(name, folder=target, on_progress=tell)):
             yield progress_bar(part, words or f"pulling {name}")
         yield progress_bar(1, f"{name} is here: it plays in Play")
 
@@ -105,7 +101,7 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
 
         def work(tell: Any) -> None:
             address.append(
-                _hub().push(
+                hub.push(
                     str(texture.folder), repo.strip(), private=private, token=key_to_hub, licence=licence,
                     on_progress=tell,
                 )
@@ -137,13 +133,6 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
             yield from send(key, repo, licence, private, token, visitor_of(request), None)
 
         push.click(push_texture_with_token, inputs, pushed, **options)
-
-
-def _hub() -> Any:
-    hub = room("hub")
-    if hub is None:
-        raise ConfigError(ABSENT)
-    return hub
 
 
 def _follow(work: Any) -> Iterator[tuple[float, str]]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dtsgan.errors import ConfigError
+from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.optional import on_gpu
 from dtsgan.ui.page import Page, plain_errors, progress_bar
 from dtsgan.ui.routes import example_clips
 from dtsgan.ui.theme import icon

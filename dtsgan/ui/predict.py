@@ -10,17 +10,16 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from dtsgan.errors import ConfigError, RunError, VideoError
+from dtsgan.errors import RunError, VideoError
 from dtsgan.model import DTSGAN
 from dtsgan.pyramid import resize
+from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.optional import on_gpu, room
 from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, read_clip, write_clip
 
-ABSENT = "This version of dtsgan cannot predict yet."
 UNTRAINED = "{} was learned without prediction: train it below, in a third of the training's time again."
 
 
@@ -67,13 +66,8 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
         texture = page.library.find(key, visitor_of(request))
         model = page.library.model(texture)
         words, can_be_taught = "", False
-        if not hasattr(model, "predict"):
-            words = ABSENT
-        elif not model.can_predict:
-            words, can_be_taught = (
-                UNTRAINED.format(texture.title),
-                texture.run is not None and room("predict") is not None,
-            )
+        if not model.can_predict:
+            words, can_be_taught = UNTRAINED.format(texture.title), texture.run is not None
         length = model.pyramid.num_frames
         slider = gr.Slider(0, length - 1, 0, visible=texture.source is not None)
         return (
@@ -166,10 +160,8 @@ def predict_clip(model: DTSGAN, picture: Tensor, num_frames: int, seed: int) -> 
     """`(1, 3, T, H, W)` from a picture `(3, H, W)`.
 
     Raises:
-        ConfigError: this version, or this texture, cannot predict.
+        ConfigError: this texture cannot predict.
     """
-    if not hasattr(model, "predict"):
-        raise ConfigError(ABSENT)
     with torch.inference_mode():
         return model.predict(picture.to(model.device), num_frames, seed).cpu()
 

@@ -13,15 +13,15 @@ from typing import Any
 import gradio as gr
 
 from dtsgan.errors import ConfigError, VideoError
+from dtsgan.evaluate import evaluate
+from dtsgan.report import write_report
 from dtsgan.ui.library import Texture
-from dtsgan.ui.optional import room
 from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.train import check_upload
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import write_clip
 
 SECONDS = 3.0  # of each video in the grid
-ABSENT = "This version of dtsgan draws the videos but cannot score them yet."
 FLOOR_NAMES = {
     "unseen": "real",
     "copy": "a copy",
@@ -123,12 +123,8 @@ def score(
     """Runs the evaluation in a thread of its own and tells how it goes; the last item holds what it found.
 
     Raises:
-        ConfigError: this version cannot score.
         DTSGANError: whatever the evaluation finds wrong.
     """
-    evaluation = room("evaluate")
-    if evaluation is None:
-        raise ConfigError(ABSENT)
     real = _reference(page, texture, reference)
     told: queues.Queue[tuple[str, Any]] = queues.Queue()
     stopped = threading.Event()
@@ -141,7 +137,7 @@ def score(
     def work() -> None:
         try:
             model = page.library.model(texture)
-            found = evaluation.evaluate(model, str(real), num_videos=count, on_progress=on_progress)
+            found = evaluate(model, str(real), num_videos=count, on_progress=on_progress)
             told.put(("found", found))
         except Stopped:
             pass
@@ -174,15 +170,9 @@ def _reference(page: Page, texture: Texture, reference: str | None) -> Path:
     return texture.source
 
 
-def _report(page: Page, texture: Texture, found: Any, reference: str | None, folder: Path) -> Path | None:
-    reporter: Any = room("report")
-    if reporter is None:
-        return None
+def _report(page: Page, texture: Texture, found: Any, reference: str | None, folder: Path) -> Path:
     model = page.library.model(texture)
-    path = reporter.write_report(
-        folder / "report", model, found, _reference(page, texture, reference), texture.title
-    )
-    return Path(path)
+    return write_report(folder / "report", model, found, _reference(page, texture, reference), texture.title)
 
 
 def _draw(page: Page, texture: Texture, count: int) -> Iterator[tuple[int, range]]:
