@@ -40,11 +40,15 @@ class PyramidConfig:
         return [round(self.min_size * self.factor**n) for n in range(self.num_scales)]
 
     def resized(self, max_size: int) -> "PyramidConfig":
-        """The same ladder up to another finest size: as many rungs as keep the factor nearest."""
+        """The same ladder up to another finest size: as many rungs as keep the factor nearest, and a lower
+        first rung where the size is hardly above it."""
         if max_size == self.max_size or self.num_scales == 1:
             return dataclasses.replace(self, max_size=max_size)
-        rungs = math.log(max_size / self.min_size) / math.log(self.factor) if max_size > self.min_size else 1
-        return dataclasses.replace(self, max_size=max_size, num_scales=min(16, 1 + max(1, round(rungs))))
+        rungs = max(1, round(math.log(max_size / self.min_size) / math.log(self.factor)))
+        lowest = min(self.min_size, max(8, round(max_size / self.factor)))
+        return dataclasses.replace(
+            self, max_size=max_size, min_size=min(lowest, max_size), num_scales=min(16, 1 + rungs)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
