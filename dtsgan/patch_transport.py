@@ -93,7 +93,7 @@ class PatchTransport(nn.Module):
             rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
             rung.find_potentials(video)
-            video = on_grid(rung.vote(rung.choose(video)))
+            video = torch.cat([on_grid(rung.vote(rung.choose(one))) for one in video.split(1)])
         self._ready = self.clip.device
 
     def prepared(self) -> list["Rung"]:
@@ -136,14 +136,17 @@ class Rung(nn.Module):
     def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
         flat = self._unfold(clip)  # K P p
-        patches = torch.cat([flat[[c + k for c in centres]] for k in (-1, 0, 1)], 2).double()  # n P DEPTHp
-        patches = (patches - patches.mean(0)).flatten(0, 1)
+        covariance = torch.zeros(len(self.basis), len(self.basis), dtype=torch.float64, device=clip.device)
+        for places in torch.arange(flat.shape[1]).split(64):  # all at once they would take a gigabyte
+            part = flat[:, places]
+            patches = torch.cat([part[[c + k for c in centres]] for k in (-1, 0, 1)], 2).double()
+            patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, DEPTH p
+            covariance += patches.T @ patches
         # the same as patches of changed colours: kron(I, matrix, I) on the values of a patch
         colors = torch.kron(
             torch.eye(DEPTH).double(), torch.kron(color_matrix.cpu(), torch.eye(PATCH**2).double())
-        ).to(patches)
-        covariance = colors @ (patches.T @ patches) @ colors.T
-        _, vectors = torch.linalg.eigh(covariance)
+        ).to(covariance)
+        _, vectors = torch.linalg.eigh(colors @ covariance @ colors.T)
         axes = vectors[:, -NUM_FEATURES:].flip(1)
         self.basis.copy_(colors.T @ axes)
 
@@ -151,11 +154,11 @@ class Rung(nn.Module):
         """Cuts the real clip `(3, K, h, w)` into patches, and `coarse` into what a draw is compared with."""
         self.patches = ((self._unfold(values) + 1) * 127.5).round().clamp_(0, 255).to(torch.uint8)  # K P p
         self.centres = torch.tensor(centres, device=values.device)
-        basis = self.basis.double().unflatten(0, (DEPTH, -1))
-        keys = torch.stack([
-            sum(self._unfold(coarse[:, c + k, None]).double()[0] @ basis[k + 1] for k in (-1, 0, 1))
-            for c in centres
-        ])  # n P d  # fmt: skip
+        basis = torch.cat([*self.basis.double().unflatten(0, (DEPTH, -1))], 1)  # p, DEPTH d
+        frames = [self._unfold(part).double() @ basis for part in coarse.split(16, 1)]
+        parts = torch.cat(frames).unflatten(2, (DEPTH, -1))  # K P DEPTH d
+        keys = sum(parts[self.centres + k, :, k + 1] for k in (-1, 0, 1))  # n P d
+        assert isinstance(keys, Tensor)
         self.mean = keys.mean(0)  # P d
         keys = keys - self.mean
         self.gain = LIMIT / keys.abs().amax((0, 2)).clamp(min=1e-3)[:, None]
@@ -170,7 +173,7 @@ class Rung(nn.Module):
     def find_potentials(self, video: Tensor) -> None:
         """Solves the transport between the patches of `video` and the real ones of the same place, by
         Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019)."""
-        queries = self._features(video).flatten(1, 2)  # P M d
+        queries = torch.cat([self._features(one).flatten(1, 2) for one in video.split(1)], 1)  # P M d
         for low in range(0, len(queries), 32):
             block = slice(low, low + 32)
             cost = self.lengths[block] - 2 * queries[block] @ self.keys[block]  # P M n
