@@ -281,6 +281,12 @@ def _limits(model: "DTSGAN") -> str:
         lines.append(
             "- The camera stood still, and so does the scene: other sizes need a training at that size."
         )
+    if model.pyramid.transport is not None:
+        count, (height, width) = len(model.pyramid.transport.kept), model.pyramid.sizes[0]
+        lines.append(
+            f"- It holds {count} frames of its source at {width}x{height} pixels, whose patches it draws "
+            "with: publish it only if you may publish those."
+        )
     if not model.record.get("licence"):
         lines.append("- No licence is stated: ask whoever published it before you use it.")
     return "\n".join(lines)
