@@ -64,17 +64,20 @@ class Source(Protocol):
         """The next `count` frames, `(B, 3, count, H, W)`, in the pyramid's colours unless said otherwise."""
 
 
-class Guidance(Protocol):
-    """What is asked of a stream beyond its seed: see `steering.py`."""
+class Guidance:
+    """What is asked of a stream beyond its seed: here nothing; more in `steering.py`."""
 
     def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
         """The linear model's video from frame `start` on, in plain colours."""
+        return LinearSource(model, draw, start)
 
     def start(self, source: "ScaleSource", draw: Draw) -> Source:
         """The coarsest scale generator, its noise chosen."""
+        return source
 
     def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
         """The scale that `source` draws from frame `start` on, as it is asked to be."""
+        return source
 
 
 class ClipSource:
@@ -181,13 +184,13 @@ class CoarseSource:
 
     def __init__(
         self, pyramid: PyramidGenerator, place: Place, draw: Draw, start: int,
-        guidance: Guidance | None = None,
+        guidance: Guidance,
     ) -> None:  # fmt: skip
         model, transport = pyramid.scales[0], pyramid.transport
         assert isinstance(model, LinearDynamics)
         self.pyramid, self.place = pyramid, place
-        linear = LinearSource if guidance is None else guidance.linear
-        self.source: Source = linear(model, draw, start - (transport.margin if transport else 0))
+        margin = transport.margin if transport else 0
+        self.source: Source = guidance.linear(model, draw, start - margin)
         for rung in transport.prepared() if transport else ():
             self.source = PatchSource(rung, self.source, draw)
 
@@ -349,7 +352,7 @@ class Stream:
         if window is not None:
             rows, columns = (torch.arange(a, b, device=device) for a, b in window)
             place = Place(place.canvas, rows, columns, place.anchored)
-        self.pyramid, self.guidance, self.below = pyramid, guidance, below
+        self.pyramid, self.guidance, self.below = pyramid, guidance or Guidance(), below
         with torch.inference_mode():
             self.source = self._build(top, place, sizes, draw, draw.start_frame, dtype)
 
@@ -359,7 +362,7 @@ class Stream:
         if self.below is not None and scale == self.below[0]:
             return ClipSource(self.below[1], place, start)
         source = self._scale(scale, place, sizes, draw, start, dtype)
-        return source if self.guidance is None else self.guidance.steer(source, scale, place, draw, start)
+        return self.guidance.steer(source, scale, place, draw, start)
 
     def _scale(
         self, scale: int, place: Place, sizes: list[Size], draw: Draw, start: int, dtype: torch.dtype
@@ -371,7 +374,7 @@ class Stream:
             first = start if draw.speed == 1 else Retimed.first_frame(start, own.speed)
             if isinstance(net, ScaleGenerator):
                 lowest = ScaleSource(net, 0, None, place, None, own, first, dtype, frames)
-                source: Source = lowest if self.guidance is None else self.guidance.start(lowest, own)
+                source: Source = self.guidance.start(lowest, own)
             else:
                 source = CoarseSource(self.pyramid, place, own, first, self.guidance)
             return source if draw.speed == 1 else Retimed(source, first, start, own.speed)

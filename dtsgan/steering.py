@@ -17,12 +17,12 @@ from torch import Tensor
 from dtsgan.linear_dynamics import LinearDynamics, companion, stationary_covariance
 from dtsgan.networks import HORIZON, FrameEncoder, Place, PyramidGenerator, full_place, taper
 from dtsgan.pyramid import resize
-from dtsgan.sampler import ClipSource, Draw, LinearSource, ScaleSource, Source
+from dtsgan.sampler import ClipSource, Draw, Guidance, LinearSource, ScaleSource, Source
 
 RAMP = 8  # frames in which the seed's own chance grows from none to all
 
 
-class Steering:
+class Steering(Guidance):
     """What a given picture asks of each scale. Handed to a `Stream`, whose frame 0 it becomes.
 
     Args:
@@ -51,7 +51,7 @@ class Steering:
     def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
         """The linear model of a stream, steered unless the encoder leaves it alone."""
         if self.lowest > 0:
-            return LinearSource(model, draw, start)
+            return super().linear(model, draw, start)
         coarse = resize(self.given[:, :, None].to(self.pyramid.color_mean), model.size)
         ramp = RAMP if self.lesson is None else math.inf
         return SteeredLinearSource(model, draw, start, coarse[:, :, 0], ramp)
@@ -214,7 +214,7 @@ class SteeredLinearSource(LinearSource):
         return None if self.ahead is None else self.ahead[: self.size]
 
 
-class Inferred:
+class Inferred(Guidance):
     """The linear model's video is given instead of drawn. Handed to a `Stream`.
 
     Args:
@@ -228,14 +228,8 @@ class Inferred:
     def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
         return ClipSource(self.clip, full_place(model.size, True, self.clip.device), start)
 
-    def start(self, source: ScaleSource, draw: Draw) -> Source:
-        raise NotImplementedError("only a linear coarse model can be given")
 
-    def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
-        return source
-
-
-class Harmony:
+class Harmony(Guidance):
     """Keeps a given clip at every scale but inside a mask, where each scale draws. Handed to a `Stream` whose
     frames stand for the clip's.
 
@@ -246,12 +240,6 @@ class Harmony:
 
     def __init__(self, clips: list[Tensor], masks: list[Tensor]) -> None:
         self.clips, self.masks = clips, masks
-
-    def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
-        raise NotImplementedError("the coarsest scale of an edit is given")
-
-    def start(self, source: ScaleSource, draw: Draw) -> Source:
-        raise NotImplementedError("the coarsest scale of an edit is given")
 
     def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
         return HarmonySource(
