@@ -1,0 +1,85 @@
+"""Other methods of dynamic texture synthesis, to compare with: one method a file, `BASELINES` names them all.
+
+    from dtsgan.baselines import BASELINES
+    method = BASELINES["lds"].create()
+    method.fit(clip)                                   # (1, 3, T, H, W) in [-1, 1]
+    method.sample(16, torch.Generator().manual_seed(7))    # (1, 3, 16, h, w)
+
+Each is written from its paper, with the settings of the paper as defaults; where it had to deviate,
+`Method.deviations` says how. No method knows the model or the metrics that judge it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+OnProgress = Callable[[float, str], None]  # part done, 0 to 1, and what is being done
+
+
+class Baseline(Protocol):
+    """A method that learns one clip and draws new video of it. Its settings are the keyword arguments of its
+    constructor, its paper's being the defaults."""
+
+    def fit(
+        self, clip: "Tensor", on_progress: OnProgress | None = None, seconds: float | None = None
+    ) -> None:
+        """Learns `(1, 3, T, H, W)`, float32 in [-1, 1], at the method's own size.
+
+        Args:
+            on_progress: told of what is done, often enough for a progress bar.
+            seconds: about how long it may take; a method that iterates then stops, one that does not ignores
+                it. None: as long as its settings say.
+
+        Raises:
+            ValueError: a clip that the method cannot learn from; the sentence says what it needs.
+        """
+
+    def sample(
+        self,
+        num_frames: int,
+        generator: "torch.Generator",
+        on_progress: OnProgress | None = None,
+        seconds: float | None = None,
+    ) -> "Tensor":
+        """New video `(1, 3, num_frames, H, W)`, float32 in [-1, 1], of the size it was fitted at: a function
+        of the fitted method, its settings and `generator`'s state alone (where `seconds` is None).
+
+        Raises:
+            ValueError: a length that the method cannot draw.
+        """
+
+
+@dataclass(frozen=True)
+class Method:
+    """A baseline by its address; it is imported when it is created, so that listing the names costs no
+    torch."""
+
+    module: str
+    name: str  # of the class
+    title: str  # as tables call it
+    citation: str  # authors, title, venue, year
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what makes this variant, beyond the defaults
+    quick: Mapping[str, Any] = field(default_factory=dict)  # settings that take a minute or so on two cores
+    size: int | None = None  # shorter side in pixels that the paper works at; None: any
+    num_frames: int | None = None  # length of the clips that the paper learns from; None: any
+    deviations: str = ""  # from its paper, in sentences
+    network: str = ""  # pretrained weights it looks through, a file name of the folder handed in as `weights`
+
+    def create(self, quick: bool = False, **settings: Any) -> Baseline:
+        """The method, ready to be fitted.
+
+        Args:
+            quick: with the settings that take a minute.
+            settings: overrule those of the paper and of `quick`; a method with a `network` takes `weights`,
+                the folder that holds it.
+        """
+        made = getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        return made(**{**self.settings, **(self.quick if quick else {}), **settings})
+
+
+BASELINES: dict[str, Method] = {}
