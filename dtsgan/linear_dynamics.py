@@ -20,7 +20,8 @@ from dtsgan.errors import VideoError
 MAX_COLORS = 64  # frames whose colours each pixel remembers
 BANDWIDTH = 0.2  # of the kernel, in normal scores
 MAX_RADIUS = 0.995  # of the system's poles; at 1 the texture would wander away
-RIDGE = 0.005
+NUM_TAPERS = 2  # few: they keep what is slow; many: they see more of the ends
+WHITE_NOISE = 1e-4  # in units of the states' variance: keeps the equations well-conditioned
 RESOLUTION = 0.004  # radians a frame: fine beside the peak of a pole at MAX_RADIUS
 TAIL = 1e-13  # what is left of a shock after `memory` frames: no more than round-off
 
@@ -35,28 +36,50 @@ class LinearSystem:
 
 
 def fit_linear_system(states: np.ndarray, lags: int, max_radius: float = MAX_RADIUS) -> LinearSystem:
-    """Ridge autoregression of whitened states `(N, n)`, made stable, with the stationary deviation restored.
+    """The autoregression that has the covariances of the states `(N, n)` up to `lags` frames apart
+    (Yule-Walker equations), and their deviation.
 
-    Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c); the
-    noise is then scaled state by state so that the system's own deviation is 1 again, as the whitened data's.
+    Least squares, with more coefficients than frames, would put poles outside the circle, and pulling them in
+    makes a slow drift flicker. The equations' solution is stable whatever the states, and moves as they do
+    from frame to frame, if the covariances are those of one sequence that begins and ends in nothing: hence
+    the tapers (sine tapers, Riedel & Sidorenko 1995; they blur what is slow far less than ends cut off
+    would). Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c).
     """
-    length, n = states.shape
-    past = np.concatenate([states[lags - k : length - k] for k in range(1, lags + 1)], 1)  # N-lags, lags n
-    now = states[lags:]
-    gram = past.T @ past + RIDGE * length * np.eye(lags * n)
-    weights = np.linalg.solve(gram, past.T @ now)  # lags n, n
-    residual = now - past @ weights
+    n = states.shape[1]
+    covariances = tapered_covariances(states - states.mean(0), lags)
+    unit = np.sqrt(np.maximum(np.diag(covariances[0]), 1e-12))
+    covariances = covariances / unit[:, None] / unit
+    covariances[0] += WHITE_NOISE * np.eye(n)
+    # block i, j: E x_(t-i) x_(t-j)'
+    past = np.block([
+        [covariances[j - i] if j >= i else covariances[i - j].T for j in range(lags)] for i in range(lags)
+    ])  # fmt: skip
+    now = np.concatenate(list(covariances[1:]), 1)  # n, lags n
+    weights = np.linalg.solve(past, now.T)  # lags n, n
     transition = weights.T.reshape(n, lags, n).transpose(1, 0, 2).copy()  # lags n n
+    residual = covariances[0] - now @ weights
+    noise_factor = np.linalg.cholesky((residual + residual.T) / 2 + 1e-6 * np.eye(n))
     radius = np.abs(np.linalg.eigvals(companion(transition))).max()
     if radius > max_radius:
         transition *= ((max_radius / radius) ** np.arange(1, lags + 1))[:, None, None]
-    covariance = residual.T @ residual / max(1, len(residual)) + 1e-6 * np.eye(n)
-    noise_factor = np.linalg.cholesky(covariance)
     deviation = np.sqrt(np.diag(stationary_covariance(transition, noise_factor))[:n])
     # a change of the states' units: x -> g x keeps the poles and scales the deviation
-    gain = np.clip(states.std(0) / np.maximum(deviation, 1e-6), 0.01, 100.0)
-    transition = gain[:, None] * transition / gain
+    gain = states.std(0) / np.maximum(deviation, 1e-6)
+    transition = gain[:, None] * transition / np.maximum(gain, 1e-9)
     return LinearSystem(transition, gain[:, None] * noise_factor, states)
+
+
+def tapered_covariances(states: np.ndarray, lags: int) -> np.ndarray:
+    """E x_(t+k) x_t' for k = 0 to `lags`, `(lags + 1, n, n)`: those of the tapered states `(N, n)`, averaged
+    over the tapers."""
+    length = len(states)
+    order = np.arange(1, NUM_TAPERS + 1)[:, None]
+    tapers = np.sin(np.pi * order * np.arange(1, length + 1) / (length + 1)) * np.sqrt(2 / (length + 1))
+    tapered = tapers[:, :, None] * states  # K N n
+    return np.stack([
+        np.einsum("kti,ktj->ij", tapered[:, lag:], tapered[:, : length - lag]) / NUM_TAPERS
+        for lag in range(lags + 1)
+    ])  # fmt: skip
 
 
 def companion(transition: np.ndarray) -> np.ndarray:

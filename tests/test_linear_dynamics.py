@@ -117,6 +117,21 @@ def test_what_is_drawn_has_the_deviation_and_the_mean_of_the_clip():
     assert (video.mean((0, 2)) - clip.mean((0, 2))).abs().mean() < 0.1
 
 
+def test_a_slow_drift_stays_slow():
+    """With about as many coefficients as frames, least squares would make it flicker."""
+    t, y, x = torch.meshgrid(torch.arange(110), torch.arange(12), torch.arange(16), indexing="ij")
+    phases = 6.28 * torch.rand(12, generator=torch.Generator().manual_seed(0))
+    waves = [
+        torch.sin(phase + 0.2 * k * x + 0.15 * (k % 3) * y - 0.02 * k * t) / k
+        for k, phase in enumerate(phases, 1)
+    ]
+    clip = (0.3 * torch.stack([sum(waves), sum(waves[2:]), sum(waves[4:])]))[None].clamp(-1, 1)
+    video = Stream(fitted(clip, components=55), Draw(seeds=range(3))).take(110)
+    for frames in (1, 4, 12):
+        moved = [(c[:, :, frames:] - c[:, :, :-frames]).abs().mean() for c in (video, clip)]
+        assert moved[0] / moved[1] == pytest.approx(1, abs=0.35), frames
+
+
 @pytest.mark.parametrize("diversity", [0.0, 1.0, 2.0])
 def test_every_pixel_stays_within_what_it_showed(diversity):
     clip = small_clip()
