@@ -1,5 +1,6 @@
 """The terms of the objective, one function an equation."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,5 +69,15 @@ def sliced_wasserstein(
     total = []
     for clip in (fake, real):
         responses = F.conv3d(clip[..., top:, left:], filters, stride=(1, stride, stride))
-        total.append(responses.float().transpose(0, 1).flatten(1).sort(1).values)  # K, BTHW
+        total.append(_sorted(responses.float().transpose(0, 1).flatten(1)))  # K, BTHW
     return (total[0] - total[1]).square().mean()
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Each row in rising order. On a processor numpy sorts with vector instructions, five to fifteen times as
+    fast as torch."""
+    if values.device.type != "cpu":
+        return values.sort(1).values
+    if not values.requires_grad:
+        return torch.from_numpy(np.sort(values.numpy(), 1))
+    return values.gather(1, torch.from_numpy(np.argsort(values.detach().numpy(), 1)))

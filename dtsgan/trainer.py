@@ -299,7 +299,10 @@ class Training:
         for _ in range(train.g_steps):
             loss = x.new_zeros(())
             rec_weight, swd_weight = at_scale(train.rec_weight, scale), at_scale(train.swd_weight, scale)
-            if self.D is not None or swd_weight:
+            rebuilt: Tensor | None = None
+            if (self.D is not None or swd_weight) and rec_weight:
+                fake, base, rebuilt = self._fake_and_rebuilt(rng, starts, place)
+            elif self.D is not None or swd_weight:
                 fake, base = self._fake(rng, starts, place)
             if self.D is not None:
                 self.D.requires_grad_(False)  # its own gradients are not wanted here: a third less work
@@ -318,7 +321,7 @@ class Training:
                 values["swd"] = float(swd.detach())
                 loss = loss + swd_weight * swd
             if rec_weight:
-                rec = losses.reconstruction(self._rebuilt(starts, place), x)
+                rec = losses.reconstruction(self._rebuilt(starts, place) if rebuilt is None else rebuilt, x)
                 if train.on_detail and self.scale > 0:
                     rec = rec / self.detail_std**2
                 values["reconstruction"] = float(rec.detach())
@@ -378,40 +381,62 @@ class Training:
 
     def _fake(self, rng: torch.Generator, starts: list[int], place: Place) -> tuple[Tensor, Tensor | None]:
         """A new clip of this scale at `place`, `(B, 3, T, H, W)`, and the base it was added to."""
+        base, z = self._new_inputs(rng, starts, place.grown(self.context))
+        return self._generate(base, z, place), self._inner(base)
+
+    def _fake_and_rebuilt(
+        self, rng: torch.Generator, starts: list[int], place: Place
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """`_fake` and `_rebuilt`, in one pass of the network: a batch of two keeps the processor busier."""
+        if self.config.model.norm == "batch":  # whose statistics must not mix the two
+            return *self._fake(rng, starts, place), self._rebuilt(starts, place)
+        grown = place.grown(self.context)
+        base, z = self._new_inputs(rng, starts, grown)
+        known, own = self._known_inputs(starts, grown)
+        own = torch.zeros_like(z) if own is None else own
+        both = self._generate(torch.cat([base, known]), torch.cat([z, own]), place)
+        fake, rebuilt = both.split([len(base), len(known)])
+        return fake, self._inner(base), rebuilt
+
+    def _rebuilt(self, starts: list[int], place: Place) -> Tensor:
+        """Eq. 4's left side: from z* at the coarsest scale, from the clip below at the others, z_n = 0."""
+        return self._generate(*self._known_inputs(starts, place.grown(self.context)), place)
+
+    def _new_inputs(self, rng: torch.Generator, starts: list[int], grown: Place) -> tuple[Tensor, Tensor]:
+        """Base and noise of a new clip, `(B, 3, T+2m, H, W)` each at `grown`."""
         train = self.config.train
-        m, length = self.context, self.config.pyramid.num_frames
-        grown = place.grown(m)
-        shape = (train.batch_size, 3, length + 2 * m, len(grown.rows), len(grown.columns))
+        length = self.config.pyramid.num_frames + 2 * self.context
+        shape = (train.batch_size, 3, length, len(grown.rows), len(grown.columns))
         if self.scale == 0:
             base = torch.zeros(shape, device=self.device)
         elif self.rec_base is not None and float(torch.rand((), generator=rng)) < train.forced_fakes:
             base = self._base(self._rec_windows(starts), grown)
         elif self.pool is not None:
-            first = torch.randint(self.pool.shape[2] - shape[2] + 1, (shape[0],), generator=rng)
-            base = self._base([self.pool[:, :, s : s + shape[2]] for s in first.tolist()], grown)
+            first = torch.randint(self.pool.shape[2] - length + 1, (shape[0],), generator=rng)
+            base = self._base([self.pool[:, :, s : s + length] for s in first.tolist()], grown)
         else:
             seeds = torch.randint(2**40, (shape[0],), generator=rng) + POOL_SEED
             stream = Stream(self.pyramid, Draw(seeds=seeds.tolist()), top=self.scale - 1, dtype=self._dtype())
-            base = self._base([stream.take_raw(shape[2]).clone()], grown)
+            base = self._base([stream.take_raw(length).clone()], grown)
         z = torch.randn(shape, generator=rng).to(self.device)
-        if place.anchored:
+        if grown.anchored:
             rows, columns = grown.inside()
             z = z * ((grown.rows == rows)[:, None] & (grown.columns == columns))
-        z = self.G.scale_noise(z, grown)
-        fake = self._generate(base, z, grown)
-        return fake, None if self.scale == 0 else base[:, :, m:-m, m:-m, m:-m]
+        return base, self.G.scale_noise(z, grown)
 
-    def _rebuilt(self, starts: list[int], place: Place) -> Tensor:
-        """Eq. 4's left side: from z* at the coarsest scale, from the clip below at the others, z_n = 0."""
-        m, length = self.context, self.config.pyramid.num_frames
-        grown = place.grown(m)
-        if self.rec_base is None:
-            frames = torch.arange(-m, length + m, device=self.device)
-            z = torch.cat([
-                grown.noise([noise.REC_SEED], 0, frames + s, (False, False)) for s in starts
-            ])  # fmt: skip
-            return self._generate(torch.zeros_like(z), z, grown)
-        return self._generate(self._base(self._rec_windows(starts), grown), None, grown)
+    def _known_inputs(self, starts: list[int], grown: Place) -> tuple[Tensor, Tensor | None]:
+        """Base and noise from which the training clip is to be rebuilt; no noise means z_n = 0."""
+        if self.rec_base is not None:
+            return self._base(self._rec_windows(starts), grown), None
+        length = self.config.pyramid.num_frames + self.context
+        frames = torch.arange(-self.context, length, device=self.device)
+        z = torch.cat([grown.noise([noise.REC_SEED], 0, frames + s, (False, False)) for s in starts])
+        return torch.zeros_like(z), z
+
+    def _inner(self, base: Tensor) -> Tensor | None:
+        """The base without the margin that the convolutions eat; none at the coarsest scale."""
+        m = self.context
+        return None if self.scale == 0 else base[:, :, m:-m, m:-m, m:-m]
 
     def _rec_windows(self, starts: list[int]) -> list[Tensor]:
         """The clips below that Eq. 4 starts from, with their context, `(1, 3, T+2m, h, w)` each."""
@@ -420,9 +445,9 @@ class Training:
         first, length = self._first_start(), self.config.pyramid.num_frames + 2 * self.context
         return [self.rec_base[:, :, s - first : s - first + length] for s in starts]
 
-    def _generate(self, base: Tensor, z: Tensor | None, grown: Place) -> Tensor:
+    def _generate(self, base: Tensor, z: Tensor | None, place: Place) -> Tensor:
         with self._autocast():
-            position = self.G.position_features(grown)
+            position = self.G.position_features(place.grown(self.context))
             base = base.contiguous(memory_format=torch.channels_last_3d)
             return self.G(base, z, position).float()
 
