@@ -43,7 +43,7 @@ def fit_linear_system(states: np.ndarray, lags: int, max_radius: float = MAX_RAD
     makes a slow drift flicker. The equations' solution is stable whatever the states, and moves as they do
     from frame to frame, if the covariances are those of one sequence that begins and ends in nothing: hence
     the tapers (sine tapers, Riedel & Sidorenko 1995; they blur what is slow far less than ends cut off
-    would). Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, which scales every pole by c).
+    would). Poles beyond `max_radius` are pulled in (each lag k is damped by c^k, scaling every pole by c).
     """
     n = states.shape[1]
     covariances = tapered_covariances(states - states.mean(0), lags)
