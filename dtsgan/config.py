@@ -66,6 +66,7 @@ class ModelConfig:
     position_maps: bool = False  # anchored only: six learned maps tell the networks where they are
     static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
     patch_transport: bool = False  # put the source's patches in place of what the linear model drew
+    restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     num_components: int = 60  # of the linear coarse model
     num_lags: int = 2  # frames of memory of the linear coarse model
 
@@ -78,6 +79,8 @@ class ModelConfig:
 
         if self.patch_transport and self.coarse != "linear":
             raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
+        if self.restore_contrast and not self.patch_transport:
+            raise ConfigError("restore_contrast mends the patch transport: use patch_transport=true with it")
 
     @property
     def margin(self) -> int:
@@ -279,6 +282,7 @@ _FAST = Config(
     model=ModelConfig(
         coarse="linear",
         patch_transport=True,
+        restore_contrast=True,
         features=(16,),
         norm="none",
         output="linear",
@@ -317,6 +321,7 @@ _FAST_FREE = dataclasses.replace(
         "min_size": 25,
         "coarse": "adversarial",
         "patch_transport": False,
+        "restore_contrast": False,
         "layout": "free",
         "features": (32, 16),
         "position_maps": False,

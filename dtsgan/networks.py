@@ -180,7 +180,11 @@ class PyramidGenerator(nn.Module):
         self.config = model
         self.sizes = list(sizes)
         self.num_frames = num_frames
-        self.transport = PatchTransport(self.sizes[0], num_frames) if model.patch_transport else None
+        self.transport = (
+            PatchTransport(self.sizes[0], num_frames, model.restore_contrast)
+            if model.patch_transport
+            else None
+        )
         scales: list[nn.Module] = []
         for n, canvas in enumerate(self.sizes):
             if n == 0 and model.coarse == "linear":

@@ -7,7 +7,8 @@ one, and contrast and motion would be lost. So the patches are assigned by optim
 Leclaire & Rabin 2018, "A texture synthesis model based on semi-discrete optimal transport in patch space"):
 each real patch carries a potential, and these are such that over a long draw every patch of a place is used
 equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
-Haim et al. 2022): large structures first, then their detail.
+Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
+is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
 
 A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
 So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
@@ -35,6 +36,7 @@ SAMPLES = (16, 24)  # draws and frames each, on which the potentials are found
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
 SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
+MAX_CONTRAST = 1.8  # a place that hardly moves is not blown up
 
 
 def ladder(size: Size) -> list[Size]:
@@ -59,7 +61,7 @@ class PatchTransport(nn.Module):
 
     clip: Tensor  # 3 K h w, uint8
 
-    def __init__(self, size: Size, num_frames: int) -> None:
+    def __init__(self, size: Size, num_frames: int, restore_contrast: bool = False) -> None:
         super().__init__()
         self.sizes = ladder(size)
         kept = kept_frames(num_frames)
@@ -67,7 +69,7 @@ class PatchTransport(nn.Module):
         self.centres = [i for i in range(1, len(kept) - 1) if kept[i + 1] - kept[i - 1] == 2]
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
-        self.rungs = nn.ModuleList(Rung(s, len(self.centres)) for s in self.sizes)
+        self.rungs = nn.ModuleList(Rung(s, len(self.centres), restore_contrast) for s in self.sizes)
         self._ready: torch.device | None = None  # where the rungs are prepared
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_ready", None))
 
@@ -93,7 +95,10 @@ class PatchTransport(nn.Module):
             rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
             rung.find_potentials(video)
-            video = torch.cat([on_grid(rung.vote(rung.choose(one))) for one in video.split(1)])
+            chosen = [rung.choose(one) for one in video.split(1)]
+            if rung.contrast is not None:
+                rung.find_contrast(chosen, values)
+            video = torch.cat([on_grid(rung.vote(one)) for one in chosen])
         self._ready = self.clip.device
 
     def prepared(self) -> list["Rung"]:
@@ -123,8 +128,9 @@ class Rung(nn.Module):
 
     basis: Tensor  # DEPTH p, d
     potentials: Tensor  # P n, in units of POTENTIAL_UNIT
+    contrast: Tensor | None  # h w, what the average's deviation from the mean over time is multiplied by
 
-    def __init__(self, size: Size, num_patches: int) -> None:
+    def __init__(self, size: Size, num_patches: int, restore_contrast: bool) -> None:
         super().__init__()
         self.size = size
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
@@ -132,6 +138,7 @@ class Rung(nn.Module):
         values = DEPTH * 3 * PATCH**2
         self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
         self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
+        self.register_buffer("contrast", torch.ones(size, dtype=torch.float16) if restore_contrast else None)
 
     def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
@@ -169,6 +176,8 @@ class Rung(nn.Module):
         self.window = (window[:, None] * window).flatten().repeat(3)
         ones = self.window[None, :, None].expand(1, -1, self.grid[0] * self.grid[1])
         self.total = self._fold(ones)
+        clip = values[:, :, None].double()  # 3 K 1 h w
+        self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
 
     def find_potentials(self, video: Tensor) -> None:
         """Solves the transport between the patches of `video` and the real ones of the same place, by
@@ -201,7 +210,25 @@ class Rung(nn.Module):
             chosen.append((prices - 2 * queries @ self.keys).argmin(2).T.unflatten(0, (batch, -1)))
         return torch.cat(chosen, 1)
 
-    def vote(self, chosen: Tensor) -> Tensor:
+    def find_contrast(self, chosen: list[Tensor], values: Tensor) -> None:
+        """Sets `contrast` to what makes the deviation of the averages of `chosen` that of the real clip
+        `(3, K, h, w)`, neighbouring pixels taken together."""
+        assert self.contrast is not None
+        off = [(self.average(one) - self.middle).square().mean((0, 2)) for one in chosen]  # 3 h w
+        powers = torch.stack([values.double().var(1, correction=0), torch.stack(off).mean(0)]).sum(1)
+        real, drawn = F.avg_pool2d(powers[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+        self.contrast.copy_((real / drawn.clamp(min=1e-9)).sqrt().clamp(1, MAX_CONTRAST))
+
+    def vote(self, chosen: Tensor, new: float = 1.0) -> Tensor:
+        """What overlapping patches show together: indices `(B, T + 2, P)` to `(B, 3, T, h, w)`, float64.
+        `new` weights the contrast that is restored."""
+        video = self.average(chosen)
+        if self.contrast is None:
+            return video
+        gain = 1 + new * (self.contrast.double() - 1)
+        return (self.middle + gain * (video - self.middle)).clamp(self.lowest, self.highest)
+
+    def average(self, chosen: Tensor) -> Tensor:
         """The average of overlapping patches: indices `(B, T + 2, P)` to `(B, 3, T, h, w)`, float64."""
         batch, length = chosen.shape[0], chosen.shape[1] - DEPTH + 1
         places = torch.arange(chosen.shape[2], device=chosen.device)

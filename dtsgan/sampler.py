@@ -176,7 +176,7 @@ class PatchSource:
         chosen = self.rung.choose(frames, self.new)
         chosen = chosen if self.chosen is None else torch.cat([self.chosen, chosen], 1)
         self.chosen = chosen[:, -overlap:].clone()
-        return self.rung.vote(chosen)
+        return self.rung.vote(chosen, self.new)
 
 
 class CoarseSource:

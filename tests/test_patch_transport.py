@@ -36,8 +36,9 @@ CLIP = make_clip(60, 40, 48)
 def fitted(clip: Tensor, components: int) -> PyramidGenerator:
     """The closed-form scale alone."""
     config = ModelConfig(
-        coarse="linear", layout="anchored", num_components=components, patch_transport=True, whiten=True
-    )
+        coarse="linear", layout="anchored", num_components=components, patch_transport=True,
+        restore_contrast=True, whiten=True,
+    )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
     fit_coarse(pyramid, clip)
@@ -109,10 +110,23 @@ def test_contrast_and_motion_stay_where_nearest_patches_lose_them(flag):
     def contrast_and_motion(x):
         return torch.stack([x.std((0, 2)).mean(), (x[:, :, 1:] - x[:, :, :-1]).abs().mean()])
 
-    nearest, transported = (contrast_and_motion(rung.vote(rung.choose(drawn, new))) for new in (0.0, 1.0))
+    nearest, transported = (contrast_and_motion(rung.average(rung.choose(drawn, n))) for n in (0.0, 1.0))
     real = contrast_and_motion(clip)
     assert (transported > 0.7 * real).all() and (transported < 1.3 * real).all()
     assert (nearest < 0.9 * transported).all()
+
+
+def test_what_averaging_flattens_gets_its_contrast_back():
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "grass.mp4", size=20)
+    pyramid = fitted(clip, 60)
+    rung = pyramid.transport.prepared()[0]
+    drawn = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(60))
+    chosen = rung.choose(drawn)
+    flat, restored = (
+        x.std((0, 2)).mean() / clip.std((0, 2)).mean() for x in (rung.average(chosen), rung.vote(chosen))
+    )
+    assert flat < 0.85
+    assert restored == pytest.approx(1, abs=0.12)
 
 
 def test_strong_patches_are_used_as_often_as_smooth_ones(flag):
