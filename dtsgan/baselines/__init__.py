@@ -82,4 +82,45 @@ class Method:
         return made(**{**self.settings, **(self.quick if quick else {}), **settings})
 
 
-BASELINES: dict[str, Method] = {}
+BASELINES: dict[str, Method] = {
+    # -- closed-form methods ---
+    "lds": Method(
+        module="lds",
+        name="LDS",
+        title="LDS",
+        citation="Doretto, Chiuso, Wu, Soatto: Dynamic Textures. IJCV 51(2), 2003",
+        deviations="A clip of N frames carries at most N - 1 states.",
+    ),
+    "closed_loop_lds": Method(
+        module="closed_loop_lds",
+        name="ClosedLoopLDS",
+        title="Closed-loop LDS",
+        citation="Yuan, Wen, Liu, Shum: Synthesizing Dynamic Texture with Closed-Loop Linear Dynamic System. "
+        "ECCV 2004",
+        deviations=(
+            "Written after the paper's outline: feedback of the difference between the state and a reference "
+            "made of succeeding states of the clip. The gain is one number, large enough for stability, not "
+            "a matrix by least squares, and one pass takes the place of the iteration. The reference is "
+            "chained as in a video texture (Schödl et al. 2000)."
+        ),
+    ),
+    # -- controls ---
+    "another_part": Method(
+        module="controls",
+        name="AnotherPart",
+        title="Another real part",
+        citation="A control (2026): a random window of the clip",
+    ),
+    "copy": Method(
+        module="controls",
+        name="Copy",
+        title="Copy",
+        citation="A control (2026): the first frames of the clip, whatever the seed",
+    ),
+    "shuffled_frames": Method(
+        module="controls",
+        name="ShuffledFrames",
+        title="Shuffled frames",
+        citation="A control (2026): a random window of the clip, its frames in no order",
+    ),
+}
