@@ -127,7 +127,7 @@ def test_the_gain_leads_from_an_open_loop_to_a_replay():
 def test_a_clip_that_does_not_move_or_is_hardly_one_is_refused(method):
     with pytest.raises(VideoError, match="does not move"):
         method.fit(torch.zeros(1, 3, 20, 8, 10))
-    with pytest.raises(VideoError, match="2 frames; .* needs at least 3"):
+    with pytest.raises(VideoError, match=r"2 frames; .* needs at least"):
         method.fit(make_clip(2, 8, 10))
 
 
