@@ -19,9 +19,11 @@ def clip() -> torch.Tensor:
     return torch.stack([0.5 * wave, 0.3 * wave + y / SIDE - 0.5, 0.4 * torch.cos(0.2 * x - 0.5 * t)])[None]
 
 
-TINY: dict[str, dict] = {}  # settings that make a method take a second or so here
+TINY = {
+    "gpdm": {"num_steps": (60, 15), "num_directions": 8}
+}  # settings that make a method take a second or so here
 SEEDLESS = {"copy"}  # controls whose video is one
-ITERATIVE: list[str] = []  # those that mind `seconds`
+ITERATIVE = ["gpdm", "vgpnn"]  # those that mind `seconds`
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -41,7 +41,7 @@ class VGPNN:
 
     def __init__(
         self,
-        noise: float = 5.0,
+        noise: float = 2.0,
         alpha: float | None = 1.0,
         space_factor: float = 0.82,
         time_factor: float = 0.87,
@@ -108,7 +108,9 @@ class VGPNN:
                 done = (sum(work[:n]) + work[n] * (step + 1) / steps[n]) / sum(work)
                 if on_progress:
                     on_progress(min(1.0, done), f"rung {n + 1} of {len(ladder)}")
-                if seconds is not None and time.monotonic() - began > seconds * sum(work[: n + 1]) / sum(work):
+                if seconds is not None and time.monotonic() - began > seconds * sum(work[: n + 1]) / sum(
+                    work
+                ):
                     break
         if on_progress:
             on_progress(1.0, "drew the frames")
@@ -258,7 +260,9 @@ def nearest(queries: Tensor, keys: Tensor, weights: Tensor | None = None) -> tup
     rows = max(1, EXHAUSTIVE // 4 // len(keys))
     found = []
     for part in queries.split(rows):
-        distance = torch.addmm(lengths, part, keys.T, alpha=-2).add_(part.square().sum(1)[:, None]).clamp_(min=0)
+        distance = (
+            torch.addmm(lengths, part, keys.T, alpha=-2).add_(part.square().sum(1)[:, None]).clamp_(min=0)
+        )
         found.append((distance if weights is None else distance.mul_(weights)).min(1))
     return torch.cat([part.indices for part in found]), torch.cat([part.values for part in found])
 
@@ -310,9 +314,7 @@ def patch_match(
     return at, best
 
 
-def enlarged(
-    at: Coordinates, before: tuple[Volume, Volume], after: tuple[Volume, Volume]
-) -> Coordinates:
+def enlarged(at: Coordinates, before: tuple[Volume, Volume], after: tuple[Volume, Volume]) -> Coordinates:
     """The matches of a rung on the next: what is matched lies as far away as it did, in larger pixels.
 
     Args:
@@ -338,9 +340,7 @@ def enlarged(
 def inverse(at: Coordinates, q_grid: Volume, k_grid: Volume) -> Coordinates:
     """For each key a query that it is matched with, or one at about the same place."""
     place = torch.arange(count(k_grid))
-    back = [
-        c * side // other for c, side, other in zip(corners(place, k_grid), q_grid, k_grid, strict=True)
-    ]
+    back = [c * side // other for c, side, other in zip(corners(place, k_grid), q_grid, k_grid, strict=True)]
     matched = number(at, k_grid)
     for axis, own in zip(back, corners(torch.arange(count(q_grid)), q_grid), strict=True):
         axis[matched] = own
