@@ -109,8 +109,8 @@ BASELINES: dict[str, Method] = {
         module="vgpnn",
         name="VGPNN",
         title="VGPNN",
-        citation="Haim, Feinstein, Granot, Shocher, Bagon, Dekel, Irani: Diverse Generation from a Single Video "
-        "Made Possible. ECCV 2022",
+        citation="Haim, Feinstein, Granot, Shocher, Bagon, Dekel, Irani: Diverse Generation from a Single "
+        "Video Made Possible. ECCV 2022",
         quick={"em_steps": (2, 1), "iterations": 3},
         size=144,
         num_frames=15,
@@ -118,15 +118,16 @@ BASELINES: dict[str, Method] = {
             "PatchMatch compares patches by 32 principal components and starts from the matches of the rung "
             "below; small rungs are searched exhaustively. Patches are replaced 5 times at coarse rungs, "
             "falling to 2 at the finest; overlapping ones are averaged, not reduced to their median. Noise "
-            "has deviation 2, the low end of the paper's range. Fewer frames than the clip has are drawn from "
-            "a random window at the coarsest rung."
+            "has deviation 2, the low end of the paper's range. Fewer frames than the clip has are drawn "
+            "from a random window at the coarsest rung."
         ),
     ),
     "gpdm": Method(
         module="gpdm",
         name="GPDM",
         title="GPDM in 3D",
-        citation="Elnekave, Weiss: Generating Natural Images with Direct Patch Distributions Matching. ECCV 2022",
+        citation="Elnekave, Weiss: Generating Natural Images with Direct Patch Distributions Matching. "
+        "ECCV 2022",
         quick={"num_steps": (300, 10), "num_directions": 16, "space_factor": 0.75, "learning_rate": 0.02},
         deviations=(
             "A method for pictures carried to video: patches of 3 frames and 7 pixels, time shrunk by 0.87 a "

@@ -42,7 +42,8 @@ class GPDM:
             num_steps: of Adam at the coarsest rung and at the finest; those between lie between (their
                 logarithms evenly).
             num_directions: drawn anew for each step.
-            noise: deviation of the grey noise that is added to the mean frame to begin with; the clip is in [-1, 1].
+            noise: deviation of the grey noise that is added to the mean frame to begin with; the clip is in
+                [-1, 1].
         """
         if min(num_steps) < 1 or num_directions < 1:
             raise ValueError(
@@ -145,6 +146,6 @@ def patch_distance(video: Tensor, clip: Tensor, num_directions: int, generator: 
 
 
 def by_depth(video: Tensor) -> Tensor:
-    """`(1, 3, T, H, W)` as the picture that each stack of `DEPTH` frames is: `(T - DEPTH + 1, 3 DEPTH, H, W)`,
-    so that a convolution in two dimensions sees space-time patches."""
+    """`(1, 3, T, H, W)` as stacks of `DEPTH` frames, `(T - DEPTH + 1, 3 DEPTH, H, W)`: a convolution in two
+    dimensions then sees space-time patches."""
     return video[0].unfold(1, DEPTH, 1).permute(1, 0, 4, 2, 3).flatten(1, 2)

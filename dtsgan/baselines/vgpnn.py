@@ -29,7 +29,8 @@ NUM_FEATURES = 32  # principal components of a patch in which PatchMatch compare
 SAMPLED = 20_000  # patches that the components are found on
 JUMPS = (8, 4, 2, 1)  # from how far a match is taken over, one an iteration
 TRIALS = 4  # random ones an iteration, each in a quarter of the space of the one before
-CHUNK = 2**16  # patches compared at once
+AT_ONCE = 2**22  # distances that are held in memory
+CHUNK = 2**16  # patches that PatchMatch compares at once
 
 Coordinates = list[Tensor]  # of patches' first corners: frame, row, column
 
@@ -257,7 +258,7 @@ def nearest(queries: Tensor, keys: Tensor, weights: Tensor | None = None) -> tup
     mean = keys.mean(0)  # small numbers lose less to round-off
     queries, keys = queries - mean, keys - mean
     lengths = keys.square().sum(1)
-    rows = max(1, EXHAUSTIVE // 4 // len(keys))
+    rows = max(1, AT_ONCE // len(keys))
     found = []
     for part in queries.split(rows):
         distance = (
@@ -341,7 +342,8 @@ def inverse(at: Coordinates, q_grid: Volume, k_grid: Volume) -> Coordinates:
     """For each key a query that it is matched with, or one at about the same place."""
     place = torch.arange(count(k_grid))
     back = [c * side // other for c, side, other in zip(corners(place, k_grid), q_grid, k_grid, strict=True)]
-    matched = number(at, k_grid)
-    for axis, own in zip(back, corners(torch.arange(count(q_grid)), q_grid), strict=True):
-        axis[matched] = own
-    return back
+    last = torch.full_like(place, -1)  # of the queries that are matched with a key; the same at every run
+    queries = torch.arange(count(q_grid))
+    last.scatter_reduce_(0, number(at, k_grid), queries, "amax")
+    own = corners(last.clamp(min=0), q_grid)
+    return [torch.where(last < 0, c, matched) for c, matched in zip(back, own, strict=True)]
