@@ -291,7 +291,7 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 3600, 3700),
+        steps=(0, 2400, 2400),
         crop=48,
         adversary=("none",),
         rec_weight=(5.0,),

@@ -98,10 +98,10 @@ BASELINES: dict[str, Method] = {
         citation="Yuan, Wen, Liu, Shum: Synthesizing Dynamic Texture with Closed-Loop Linear Dynamic System. "
         "ECCV 2004",
         deviations=(
-            "Written after the paper's outline: feedback of the difference between the state and a reference "
-            "made of succeeding states of the clip. The gain is one number, large enough for stability, not "
-            "a matrix by least squares, and one pass takes the place of the iteration. The reference is "
-            "chained as in a video texture (Schödl et al. 2000)."
+            "Written after the paper's abstract: feedback of the difference between the state and a "
+            "reference made of succeeding states of the clip. The gain is one number, large enough for "
+            "stability, not a matrix by least squares, and one pass takes the place of the iteration. The "
+            "reference is chained as in a video texture (Schödl et al. 2000)."
         ),
     ),
     # -- patches ---
@@ -132,7 +132,8 @@ BASELINES: dict[str, Method] = {
         deviations=(
             "A method for pictures carried to video: patches of 3 frames and 7 pixels, time shrunk by 0.87 a "
             "rung, one more frame drawn at either end and cut. Of a longer clip as many patches as the video "
-            "has are drawn at each step, whole frames of them."
+            "has are drawn at each step, whole frames of them. It begins with grey noise of deviation 0.75; "
+            "a budget of seconds is shared among the rungs by the square root of their work."
         ),
     ),
     # -- controls ---
