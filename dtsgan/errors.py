@@ -34,7 +34,7 @@ class TrainingDivergedError(DTSGANError):
 
 
 class WeightsUnavailable(DTSGANError):
-    """Pretrained weights of a metric that cannot be had; the scores that need them are left out."""
+    """Pretrained weights of a metric or a baseline that cannot be had; what needs them is left out."""
 
 
 def nearest(word: str, known: list[str]) -> str:

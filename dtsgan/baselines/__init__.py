@@ -66,6 +66,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)  # what makes this variant, beyond the defaults
     quick: Mapping[str, Any] = field(default_factory=dict)  # settings that take a minute or so on two cores
     size: int | None = None  # shorter side in pixels that the paper works at; None: any
+    quick_size: int | None = None  # shorter side for the `quick` settings; None: `size`
     num_frames: int | None = None  # length of the clips that the paper learns from; None: any
     deviations: str = ""  # from its paper, in sentences
     network: str = ""  # pretrained weights it looks through, a file name of the folder handed in as `weights`
@@ -135,6 +136,77 @@ BASELINES: dict[str, Method] = {
             "has are drawn at each step, whole frames of them. It begins with grey noise of deviation 0.75; "
             "a budget of seconds is shared among the rungs by the square root of their work."
         ),
+    ),
+    # -- neural methods ---
+    "two_stream": Method(
+        "two_stream",
+        "TwoStream",
+        "Two-Stream",
+        "Tesfaldet, Brubaker, Derpanis: Two-Stream Convolutional Networks for Dynamic Texture Synthesis, "
+        "CVPR 2018",
+        quick={"iterations": 40, "window": 16},
+        size=256,
+        quick_size=64,
+        num_frames=12,
+        deviations="torchvision's VGG-19, each layer scaled to a mean activation of 1 over the clip, in "
+        "place of Gatys' network, whose filters are scaled so over ImageNet.",
+        network="msoenet.safetensors",
+    ),
+    "two_stream_lite": Method(
+        "two_stream",
+        "TwoStream",
+        "Two-Stream (small networks)",
+        "Tesfaldet, Brubaker, Derpanis: Two-Stream Convolutional Networks for Dynamic Texture Synthesis, "
+        "CVPR 2018",
+        settings={"appearance": "lite"},
+        quick={"iterations": 80, "window": 16},
+        size=128,
+        quick_size=64,
+        num_frames=12,
+        deviations="The appearance is that of VGG-16 up to pool2 (detail) and SqueezeNet 1.1 up to pool8 "
+        "(what is larger: it sees 79 pixels, VGG-19's pool4 about 100) in place of VGG-19, each layer scaled "
+        "to a mean activation of 1 over the clip. 128 pixels instead of 256.",
+        network="msoenet.safetensors",
+    ),
+    "dynamic_generator": Method(
+        "dynamic_generator",
+        "DynamicGenerator",
+        "Dynamic generator",
+        "Xie, Gao, Zheng, Zhu, Wu: Learning Dynamic Generator Model by Alternating Back-Propagation Through "
+        "Time, AAAI 2019",
+        quick={"epochs": 150, "features": 16, "langevin_steps": 3, "chunk": 15, "learning_rate": 0.005},
+        size=64,
+        num_frames=60,
+        deviations="A draw begins at the inferred state of a frame of the clip chosen at random, not of its "
+        "first. The error of a chunk is summed over its frames, as in the paper's equations; the authors' "
+        "code averages it.",
+    ),
+    "cgcnn_gram": Method(
+        "cgcnn",
+        "CgCNN",
+        "cgCNN-Gram",
+        "Wang, Li, Xia: Conditional Generative ConvNets for Exemplar-based Texture Synthesis, IEEE TIP 2021",
+        settings={"statistics": "gram"},
+        quick={"iterations": 60, "features": 16, "learning_rate": 0.008},
+        size=128,
+        quick_size=64,
+        num_frames=12,
+        deviations="As in the authors' code the descent is RMSprop's, without Langevin's noise; a sample "
+        "begins as Gaussian noise, so that samples differ. No batch norm: in their code it keeps its first "
+        "statistics, 0 and 1. A longer or larger sample is synthesised directly; the paper trains a network "
+        "for it.",
+    ),
+    "cgcnn_mean": Method(
+        "cgcnn",
+        "CgCNN",
+        "cgCNN-Mean",
+        "Wang, Li, Xia: Conditional Generative ConvNets for Exemplar-based Texture Synthesis, IEEE TIP 2021",
+        settings={"statistics": "mean"},
+        quick={"iterations": 60, "features": 16, "learning_rate": 0.005},
+        size=128,
+        quick_size=64,
+        num_frames=12,
+        deviations="As cgCNN-Gram's.",
     ),
     # -- controls ---
     "another_part": Method(
