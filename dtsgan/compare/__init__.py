@@ -1,5 +1,4 @@
-"""Methods of dynamic texture synthesis, compared: the paper's tables, on any clips, with all that is needed to
-trust them.
+"""Methods of dynamic texture synthesis, compared: the paper's tables on any clips, and the videos themselves.
 
     from dtsgan.compare import Settings, compare
     report = compare(["flag.mp4", "fire.mp4"], "report", methods=["lds", "dtsgan_fast"], seeds=[0, 1])

@@ -54,7 +54,9 @@ class Cell:
         return cls(row["clip"], row["method"], row["seed"])
 
     def __str__(self) -> str:
-        return f"{self.clip}, floors" if self.method == REAL else f"{self.clip}, {self.method}, seed {self.seed}"
+        return (
+            f"{self.clip}, floors" if self.method == REAL else f"{self.clip}, {self.method}, seed {self.seed}"
+        )
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ class ReportDir:
             for name, value in asdict(settings).items():
                 if getattr(before, name) != value:
                     raise ConfigError(
-                        f"{self.path} was begun with {name}={getattr(before, name)}, not {value}, and its cells "
-                        "must be alike: give the same again, or choose another --out"
+                        f"{self.path} was begun with {name}={getattr(before, name)}, not {value}, and its "
+                        "cells must be alike: give the same again, or choose another --out"
                     )
             return
         try:
@@ -126,7 +128,9 @@ class ReportDir:
             RunError: if there is no comparison in the folder, or its settings are damaged.
         """
         if not self.settings.exists():
-            raise RunError(f"{self.path} holds no comparison: dtsgan compare CLIPS --out {self.path} makes one")
+            raise RunError(
+                f"{self.path} holds no comparison: dtsgan compare CLIPS --out {self.path} makes one"
+            )
         values = read_json(self.settings)
         try:
             return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})

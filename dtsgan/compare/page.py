@@ -12,14 +12,31 @@ from torch import Tensor
 from dtsgan.compare.contestants import OWN
 from dtsgan.compare.folder import Cell, ReportDir, Row
 from dtsgan.compare.plots import plots
-from dtsgan.compare.tables import Results, Table, cost, learned, missed, notes, table_1, table_wide, tables_3, unscored
+from dtsgan.compare.tables import (
+    Results,
+    Table,
+    cost,
+    learned,
+    missed,
+    notes,
+    table_1,
+    table_wide,
+    tables_3,
+    unscored,
+)
 from dtsgan.evaluate import short
 from dtsgan.pyramid import resize
 from dtsgan.report import picture_data, render, video_data
 from dtsgan.rundir import read_json, write_text
 from dtsgan.video import contact_sheet, read_clip, write_contact_sheet
 
-SHOWN = {"fid": "FID", "sigma": "σ-N-LPIPS", "motion": "motion", "diversity": "diversity", "copy": "copy score"}
+SHOWN = {
+    "fid": "FID",
+    "sigma": "σ-N-LPIPS",
+    "motion": "motion",
+    "diversity": "diversity",
+    "copy": "copy score",
+}
 
 
 @dataclass(frozen=True)

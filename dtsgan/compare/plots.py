@@ -76,7 +76,7 @@ class Axis:
 
 
 def place(marks: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> list[Placed]:
-    """Puts each label beside its mark, where it covers no other label and no mark, as far as there is room."""
+    """Puts each label beside its mark, where it covers no other label or mark, as far as there is room."""
     spots = [(x_axis.at(m.x), y_axis.at(m.y)) for m in marks]
     taken = [(x - 5, x + 5, y - 5, y + 5) for x, y in spots]
     placed = []
@@ -150,5 +150,3 @@ def plots(results: Results) -> dict[str, str]:
         ),
     }
     return {name: text for name, text in drawn.items() if text}
-
-

@@ -93,10 +93,10 @@ def compare(
                     (folder.cell(cell) / "result.json").unlink(missing_ok=True)
                 waiting.append(cell)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        kept = networks.folder.resolve() if networks.folder else None
+        kept = str(networks.folder.resolve()) if networks.folder else None
         tasks = [
             Task(
-                report=str(folder.path), cell=cell, settings=settings, weights=kept and str(kept),
+                report=str(folder.path), cell=cell, settings=settings, weights=kept,
                 imports=tuple(imports), threads=max(1, cores // processes),
             )
             for cell in waiting
@@ -154,12 +154,13 @@ def keep_clip(folder: ReportDir, name: str, path: Path, settings: Settings) -> N
     if folder.clip_facts(name).exists():
         if read_json(folder.clip_facts(name)).get("sha256") != identity:
             raise RunError(
-                f"{folder.path} was begun with another clip named {name}: rename {path}, or choose another --out"
+                f"{folder.path} was begun with another clip named {name}: rename {path}, or "
+                "choose another --out"
             )
         return
     seen = probe(path)
     short = min(seen.source_width, seen.source_height)
-    size = min(SOURCE_SIDE, short) if SOURCE_SIDE < short else None
+    size = min(SOURCE_SIDE, short) if short > SOURCE_SIDE else None
     clip, info = read_clip(path, size=size, min_frames=settings.num_frames)
     height, width = clip.shape[3:]
     side = min(height, width)

@@ -14,7 +14,7 @@ from dtsgan.baselines import BASELINES
 from dtsgan.compare.contestants import OWN, UPDATES, Contestant, contestant
 from dtsgan.compare.folder import REAL, ReportDir, Row, Settings
 from dtsgan.errors import ConfigError
-from dtsgan.evaluate import short
+from dtsgan.evaluate import short as short_number
 from dtsgan.metrics import CONTROLS, METRICS
 from dtsgan.rundir import write_text
 
@@ -86,7 +86,6 @@ class Column:
     title: str
     figure: Figure
     off: Figure | None = None  # how far from perfect, where that is not the figure itself; lower is better
-    digits: int | None = None
 
 
 def columns(fid: str) -> dict[str, Column]:
@@ -202,7 +201,9 @@ class Results:
                 off = {m: self.at(clip, m, column.off or column.figure) for m in here}
                 if all(value is None for value in off.values()):
                     continue  # nobody has this number here
-                for method, place in ranked({m: math.inf if v is None else v for m, v in off.items()}).items():
+                for method, place in ranked(
+                    {m: math.inf if v is None else v for m, v in off.items()}
+                ).items():
                     places[method].append(place)
         return {method: statistics.fmean(found) for method, found in places.items() if found}
 
@@ -260,8 +261,8 @@ class Table:
 
 
 LATEX = {
-    "\\": r"\textbackslash{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "σ": r"$\sigma$", "–": "--", "≈": r"$\approx$",
-    **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$",
+    "\\": r"\textbackslash{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "σ": r"$\sigma$", "–": "--",
+    **{c: "\\" + c for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
 
 
@@ -276,9 +277,24 @@ def paper_name(method: str) -> str:
     return "" if method.endswith(UPDATES) else OWN
 
 
-def best_rows(offs: list[float | None]) -> set[int]:
-    found = [value for value in offs if value is not None]
-    return {i for i, value in enumerate(offs) if value is not None and value == min(found)}
+def short(value: float | None) -> str:
+    return "–" if value is None else short_number(value)
+
+
+def best_cells(results: Results, methods: list[str], chosen: list[Column]) -> set[tuple[int, int]]:
+    """The best of each column, whose first is the second of the table; only methods that are done on as many
+    clips as any are comparable."""
+    clips = [len({row["clip"] for row in results.cells(None, method)}) for method in methods]
+    best = set()
+    for j, column in enumerate(chosen, start=1):
+        offs = {
+            i: results.over_clips(method, column.off or column.figure)
+            for i, method in enumerate(methods)
+            if clips[i] == max(clips)
+        }
+        found = [value for value in offs.values() if value is not None]
+        best |= {(i, j) for i, value in offs.items() if value is not None and value == min(found)}
+    return best
 
 
 def table_1(results: Results) -> Table:
@@ -294,10 +310,7 @@ def table_1(results: Results) -> Table:
             *(f"{value:.3f}" if value is not None else "–" for value in (said[1:] if said else (None,) * 3)),
             clips_done(results, method),
         ])  # fmt: skip
-    best = set()
-    for j, column in enumerate(chosen, start=1):
-        offs = [results.over_clips(m, column.off or column.figure) for m in methods]
-        best |= {(i, j) for i in best_rows(offs)}
+    best = best_cells(results, methods, chosen)
     ours = {paper_name(method) for method in methods}
     for name, said in PAPER_TABLE_1.items():
         if name not in ours:
@@ -306,7 +319,14 @@ def table_1(results: Results) -> Table:
         if any(floor in by for by in results.floors.values()):
             values = [short(results.over_clips(floor, column.figure)) for column in chosen]
             rows.append([FLOOR_TITLES[floor], *values, "–", "–", "–", str(len(results.floors))])
-    header = ["method", *(c.title for c in chosen), "paper: MS-SSIM", "paper: FID", "paper: σ-N-LPIPS", "clips"]
+    header = [
+        "method",
+        *(c.title for c in chosen),
+        "paper: MS-SSIM",
+        "paper: FID",
+        "paper: σ-N-LPIPS",
+        "clips",
+    ]
     return Table("Table 1", header, rows, best, set(range(len(methods), len(rows))))
 
 
@@ -323,11 +343,8 @@ def table_wide(results: Results) -> Table:
             results.title(method), *map(short, values), *map(short, cost(results, method)),
             f"{ranks[method]:.2f}" if method in ranks else "–", clips_done(results, method),
         ])  # fmt: skip
-    best = set()
-    for j, column in enumerate(chosen, start=1):
-        offs = [results.over_clips(m, column.off or column.figure) for m in methods]
-        best |= {(i, j) for i in best_rows(offs)}
-    best |= {(i, len(keys) + 4) for i in best_rows([ranks.get(m) for m in methods])}
+    best = best_cells(results, methods, chosen)
+    best |= {(i, len(keys) + 4) for i, m in enumerate(methods) if ranks.get(m) == min(ranks.values())}
     for floor in FLOORS:
         if any(floor in by for by in results.floors.values()):
             values = [results.over_clips(floor, column.figure) for column in chosen]
@@ -335,8 +352,8 @@ def table_wide(results: Results) -> Table:
                 FLOOR_TITLES[floor], *map(short, values), *["–"] * 4, str(len(results.floors))
             ])  # fmt: skip
     header = [
-        "method", *(c.title for c in chosen), "minutes to learn", "seconds a video", "memory, GB", "mean rank",
-        "clips",
+        "method", *(c.title for c in chosen), "minutes to learn", "seconds a video", "memory, GB",
+        "mean rank", "clips",
     ]  # fmt: skip
     return Table("All scores", header, rows, best, set(range(len(methods), len(rows))))
 
@@ -394,7 +411,9 @@ def tables_3(results: Results) -> list[Table]:
             "clip", *(f"diversity, {u}" for u in updates), "parts of the real clip",
             *(f"copy score, {u}" for u in updates), "paper: with update", "paper: without",
         ]  # fmt: skip
-        tables.append(Table(f"Table 3: the data update, preset {preset}", header, rows, quiet={len(rows) - 1}))
+        tables.append(
+            Table(f"Table 3: the data update, preset {preset}", header, rows, quiet={len(rows) - 1})
+        )
     return tables
 
 
@@ -408,7 +427,9 @@ def missed(results: Results) -> list[tuple[str, str, str]]:
         if row["status"] != "done":
             key = results.title(row["method"]), row["status"], row["reason"]
             lines.setdefault(key, []).append(f"{row['clip']} (seed {row['seed']})")
-    return [(title, f"{status}: {', '.join(where)}", reason) for (title, status, reason), where in lines.items()]
+    return [
+        (title, f"{status}: {', '.join(where)}", reason) for (title, status, reason), where in lines.items()
+    ]
 
 
 def unscored(results: Results) -> list[tuple[str, str]]:
@@ -427,12 +448,12 @@ def notes(results: Results) -> list[str]:
     seeds = sorted({row["seed"] for row in results.rows})
     found = [
         f"{s.num_videos} video{'s' * (s.num_videos != 1)} of {s.num_frames} frames for each method, clip and "
-        f"seed ({', '.join(map(str, seeds))}), all scored at {s.size}x{s.size} pixels; what a method draws at "
-        "another size is resized, with antialiasing.",
+        f"seed ({', '.join(map(str, seeds))}), all scored at {s.size}x{s.size} pixels; what a method draws "
+        "at another size is resized, with antialiasing.",
         "Means over seeds, then over clips. Bold: the best of the methods. σ-N-LPIPS, motion, diversity and "
         "copy score are best near the real video's value, not highest or lowest.",
-        "The mean rank is over clips and five figures: FID, sliced Wasserstein, distance of σ-N-LPIPS from the "
-        "real clip's, motion, and new diversity (diversity times copy score, each counted up to 1). Methods "
+        "The mean rank is over clips and five figures: FID, sliced Wasserstein, distance of σ-N-LPIPS "
+        "from the real clip's, motion, and new diversity (diversity times copy score, each counted up to 1). Methods "
         "that are equal share a rank; one that failed on a clip comes last there.",
         "The paper's numbers are means over 18 clips of DTDB that it does not name: its columns compare with "
         "each other, and only in order with ours.",
@@ -443,14 +464,18 @@ def notes(results: Results) -> list[str]:
             "scale."
         )
     if s.budget is not None:
-        found.append(f"Each cell had {s.budget:g} minutes to learn and draw; methods that end by themselves took less.")
+        found.append(
+            f"Each cell had {s.budget:g} minutes to learn and draw; methods that end by themselves took less."
+        )
     if s.quick:
-        found.append("Quick settings: far fewer steps than the methods' papers take. No method is judged by this.")
+        found.append(
+            "Quick settings: far fewer steps than the methods' papers take. No method is judged by this."
+        )
     if first:
         threads = sorted({row["threads"] for row in results.rows if "threads" in row})
         found.append(
-            f"Time and memory: {first['machine']}, {' or '.join(map(str, threads))} threads; memory is the peak of "
-            "the whole process, libraries (about 0.3 GB) included."
+            f"Time and memory: {first['machine']}, {' or '.join(map(str, threads))} threads; memory is the "
+            "peak of the whole process, libraries (about 0.3 GB) included."
         )
     return found
 
