@@ -59,14 +59,21 @@ class Task:
 
 
 def run_task(task: Task) -> Row:
-    """Does the cell's work and gives its line of the results: a method that fails is a line, too."""
+    """Does the cell's work and gives its line of the results, which others may read: without paths of this
+    machine."""
+    text = json.dumps(work(task)).replace(f"{task.report}/", "")
+    return json.loads(text.replace(task.weights, "the folder of weights") if task.weights else text)
+
+
+def work(task: Task) -> Row:
+    """What the cell gives: a method that fails is a line of the results, too."""
     cell, folder = task.cell, ReportDir(Path(task.report))
     row: Row = {"clip": cell.clip, "method": cell.method, "seed": cell.seed}
     try:
         if cell.method == REAL:
             return row | {"status": "done", **score_floors(folder, task)}
         one = contestant(cell.method)
-        row["title"] = one.title
+        row |= one.facts()
         if missing := one.missing_network(Path(task.weights) if task.weights else None):
             raise WeightsUnavailable(missing)
         return row | {"status": "done", **draw(folder, task, one), **score_videos(folder, task)}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from dtsgan.baselines import BASELINES, Method
 from dtsgan.config import PRESETS, TrainConfig
@@ -33,17 +34,22 @@ class Contestant:
     preset: str = ""  # of DTSGAN
     update: str = ""  # the data update that DTSGAN learns with
 
-    @property
-    def citation(self) -> str:
-        return self.baseline.citation if self.baseline else DTSGAN_CITATION
+    def facts(self) -> dict[str, Any]:
+        """What its lines of the results say of it."""
+        one = self.baseline
+        return {
+            "title": self.title,
+            "citation": one.citation if one else DTSGAN_CITATION,
+            "deviations": one.deviations if one else "",
+            "is_control": one is not None and one.module == "controls",  # known to be good or bad: no rival
+        }
 
     def missing_network(self, weights: Path | None) -> str:
         """Why the method has not the pretrained network that it looks through; "" where it needs none."""
         file = self.baseline.network if self.baseline else ""
         if not file or (weights is not None and (weights / file).is_file()):
             return ""
-        where = f"{weights} has no {file}" if weights else f"it looks through {file}"
-        return f"{where}: give a folder that holds it with --metric-weights"
+        return f"it looks through {file}: name a folder that holds it with --metric-weights"
 
 
 def contestant(name: str) -> Contestant:

@@ -84,25 +84,30 @@ def facts(results: Results) -> list[tuple[str, str, str]]:
     found = []
     ranks = results.mean_ranks()
 
-    def add(heading: str, values: dict[str, float], unit: str = "", of: str = "") -> None:
+    def add(heading: str, key: str) -> None:
+        values = off(key)
         if values:
             winner = min(values, key=lambda method: values[method])
-            shown = results.over_clips(winner, results.columns[of].figure) if of else values[winner]
-            found.append((heading, f"{short(shown)}{unit}", results.title(winner)))
+            column = results.columns[key]
+            shown = short(results.over_clips(winner, column.figure))
+            found.append((heading, shown, f"{results.title(winner)}: {column.title}"))
 
     def off(key: str) -> dict[str, float]:
         column = results.columns[key]
-        values = {m: results.over_clips(m, column.off or column.figure) for m in results.methods}
+        values = {m: results.over_clips(m, column.off or column.figure) for m in results.rivals}
         return {method: value for method, value in values.items() if value is not None}
 
     if ranks:
         winner = min(ranks, key=lambda method: ranks[method])
         number = f"{ranks[winner]:.2f}"
         found.append(("Best mean rank", number, f"{results.title(winner)}, of {len(ranks)} methods"))
-    add("Look most like the real", off("fid"), of="fid")
-    add("Most new diversity", off("novel"), of="novel")
-    minutes = {m: cost(results, m)[0] for m in results.methods}
-    add("Quickest to learn", {m: v for m, v in minutes.items() if v is not None}, " min")
+    add("Frames most like the real", "fid")
+    add("Most that is new", "novel")
+    minutes = {m: v for m in results.rivals if (v := cost(results, m)[0]) is not None}
+    if minutes:
+        quickest = min(minutes, key=lambda method: minutes[method])
+        spent = f"{60 * minutes[quickest]:.1f} s" if minutes[quickest] < 2 else f"{minutes[quickest]:.0f} min"
+        found.append(("Quickest to learn", spent, results.title(quickest)))
     return found
 
 
@@ -118,7 +123,7 @@ def clip_facts(folder: ReportDir, clip: str) -> str:
 def show_clip(folder: ReportDir, results: Results, clip: str) -> tuple[list[Card], str, list[str]]:
     """The clip's cards, its contact sheet as a data address, and the sheet's rows."""
     real, fps = real_clip(folder, results, clip)
-    cards = [Card("real", "real", video_data(real, fps), numbers(results, clip, "unseen"))]
+    cards = [Card("real", "real", video_data(real, fps), numbers(results, clip))]
     rows, titles = [real], ["real"]
     for method in results.methods:
         title, kind = results.title(method), "own" if method.startswith(f"{OWN}_") else "other"
@@ -136,8 +141,13 @@ def show_clip(folder: ReportDir, results: Results, clip: str) -> tuple[list[Card
     return cards, picture_data(contact_sheet(rows), "JPEG", quality=85), titles
 
 
-def numbers(results: Results, clip: str, method: str) -> list[tuple[str, str]]:
-    found = [(label, results.at(clip, method, results.columns[key].figure)) for key, label in SHOWN.items()]
+def numbers(results: Results, clip: str, method: str | None = None) -> list[tuple[str, str]]:
+    """A method's figures on a clip, or those of another part of the real one."""
+    chosen = [(label, results.columns[key].figure) for key, label in SHOWN.items()]
+    found = [
+        (label, results.floor(clip, "unseen", figure) if method is None else results.at(clip, method, figure))
+        for label, figure in chosen
+    ]
     return [(label, short(value)) for label, value in found if value is not None]
 
 

@@ -128,11 +128,11 @@ def over_unseen(values: Values, real: Values) -> float | None:
 def plots(results: Results) -> dict[str, str]:
     """SVG texts by file name: those that have something to show."""
     diversity, time = [], []
-    for method in [*results.methods, "unseen"]:
+    for method in [*results.rivals, "unseen"]:
         kind = "real" if method == "unseen" else "own" if method.startswith(f"{OWN}_") else "other"
         title = "another real part" if kind == "real" else results.title(method)
-        quality = results.over_clips(method, over_unseen)
-        spread = results.over_clips(method, relative_diversity)
+        over = results.floor_over_clips if kind == "real" else results.over_clips
+        quality, spread = over(method, over_unseen), over(method, relative_diversity)
         seconds = mean(row["fit_seconds"] + row["sample_seconds"] for row in results.cells(None, method))
         if quality is None or quality <= 0:  # a copy that is exact has no place on this axis
             continue

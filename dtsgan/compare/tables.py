@@ -146,13 +146,30 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """Other methods first and DTSGAN last, as in the paper."""
+        """Other methods first and DTSGAN last, as in the paper; then the controls."""
         names = {row["method"] for row in self.rows}
         order = [*BASELINES, *sorted(names - set(BASELINES))]
-        return sorted(names, key=lambda name: (name.startswith(f"{OWN}_"), order.index(name)))
+
+        def place(name: str) -> tuple[bool, bool, int]:
+            return self.is_control(name), name.startswith(f"{OWN}_"), order.index(name)
+
+        return sorted(names, key=place)
+
+    def about(self, method: str, fact: str, unknown: Any = "") -> Any:
+        """What the method's lines say of it: title, citation, deviations, is_control."""
+        return next((row[fact] for row in self.rows if row["method"] == method and fact in row), unknown)
 
     def title(self, method: str) -> str:
-        return next((r["title"] for r in self.rows if r["method"] == method and "title" in r), method)
+        return str(self.about(method, "title", method))
+
+    def is_control(self, method: str) -> bool:
+        """Real footage under another name, there to be compared with."""
+        return bool(self.about(method, "is_control", False))
+
+    @property
+    def rivals(self) -> list[str]:
+        """The methods less the controls."""
+        return [method for method in self.methods if not self.is_control(method)]
 
     def cells(self, clip: str | None, method: str, status: str = "done") -> list[Row]:
         return [
@@ -163,11 +180,16 @@ class Results:
     def real(self, clip: str) -> Values:
         return self.floors.get(clip, {}).get("unseen", {})
 
+    def floor(self, clip: str, name: str, figure: Figure) -> float | None:
+        """What a figure is for real footage, one of `FLOORS`."""
+        values = self.floors.get(clip, {}).get(name)
+        return None if values is None else figure(values, self.real(clip))
+
+    def floor_over_clips(self, name: str, figure: Figure) -> float | None:
+        return mean(self.floor(clip, name, figure) for clip in self.clips)
+
     def at(self, clip: str, method: str, figure: Figure) -> float | None:
-        """A method's figure on one clip, mean over seeds. A floor's name will do for a method's."""
-        if method in FLOORS:
-            values = self.floors.get(clip, {}).get(method)
-            return None if values is None else figure(values, self.real(clip))
+        """A method's figure on one clip, mean over seeds."""
         return mean(figure(row["scores"], self.real(clip)) for row in self.cells(clip, method))
 
     def over_clips(self, method: str, figure: Figure) -> float | None:
@@ -187,9 +209,10 @@ class Results:
         """Mean over clips and the `RANKED` figures of each method's place, 1 the best.
 
         Methods that are equal share the mean of their places. One that failed on a clip, or drew what cannot
-        be scored, comes last there; one that never finished, or is not yet run on a clip, has no place.
+        be scored, comes last there; one that never finished, or is not yet run on a clip, has no place, and
+        controls have none.
         """
-        finished = [method for method in self.methods if self.cells(None, method)]
+        finished = [method for method in self.rivals if self.cells(None, method)]
         places: dict[str, list[float]] = {method: [] for method in finished}
         for clip in self.clips:
             here = [
@@ -284,17 +307,21 @@ def short(value: float | None) -> str:
 def best_cells(results: Results, methods: list[str], chosen: list[Column]) -> set[tuple[int, int]]:
     """The best of each column, whose first is the second of the table; only methods that are done on as many
     clips as any are comparable."""
-    clips = [len({row["clip"] for row in results.cells(None, method)}) for method in methods]
+    clips = [len({r["clip"] for r in results.cells(None, m)}) if m in results.rivals else 0 for m in methods]
     best = set()
     for j, column in enumerate(chosen, start=1):
         offs = {
             i: results.over_clips(method, column.off or column.figure)
             for i, method in enumerate(methods)
-            if clips[i] == max(clips)
+            if clips[i] == max(clips) > 0
         }
         found = [value for value in offs.values() if value is not None]
         best |= {(i, j) for i, value in offs.items() if value is not None and value == min(found)}
     return best
+
+
+def row_title(results: Results, method: str) -> str:
+    return results.title(method) + " (control)" * results.is_control(method)
 
 
 def table_1(results: Results) -> Table:
@@ -306,7 +333,7 @@ def table_1(results: Results) -> Table:
     for method in methods:
         said = PAPER_TABLE_1.get(paper_name(method))
         rows.append([
-            results.title(method), *(short(results.over_clips(method, c.figure)) for c in chosen),
+            row_title(results, method), *(short(results.over_clips(method, c.figure)) for c in chosen),
             *(f"{value:.3f}" if value is not None else "–" for value in (said[1:] if said else (None,) * 3)),
             clips_done(results, method),
         ])  # fmt: skip
@@ -317,7 +344,7 @@ def table_1(results: Results) -> Table:
             rows.append([f"{said[0]} (not run here)", *["–"] * 3, *(f"{v:.3f}" for v in said[1:]), "–"])
     for floor in FLOORS:
         if any(floor in by for by in results.floors.values()):
-            values = [short(results.over_clips(floor, column.figure)) for column in chosen]
+            values = [short(results.floor_over_clips(floor, column.figure)) for column in chosen]
             rows.append([FLOOR_TITLES[floor], *values, "–", "–", "–", str(len(results.floors))])
     header = [
         "method",
@@ -327,7 +354,7 @@ def table_1(results: Results) -> Table:
         "paper: σ-N-LPIPS",
         "clips",
     ]
-    return Table("Table 1", header, rows, best, set(range(len(methods), len(rows))))
+    return Table("Table 1", header, rows, best, set(range(len(results.rivals), len(rows))))
 
 
 def table_wide(results: Results) -> Table:
@@ -340,14 +367,16 @@ def table_wide(results: Results) -> Table:
     for method in methods:
         values = [results.over_clips(method, column.figure) for column in chosen]
         rows.append([
-            results.title(method), *map(short, values), *map(short, cost(results, method)),
+            row_title(results, method), *map(short, values), *map(short, cost(results, method)),
             f"{ranks[method]:.2f}" if method in ranks else "–", clips_done(results, method),
         ])  # fmt: skip
     best = best_cells(results, methods, chosen)
-    best |= {(i, len(keys) + 4) for i, m in enumerate(methods) if ranks.get(m) == min(ranks.values())}
+    best |= {
+        (i, len(keys) + 4) for i, m in enumerate(methods) if m in ranks and ranks[m] == min(ranks.values())
+    }
     for floor in FLOORS:
         if any(floor in by for by in results.floors.values()):
-            values = [results.over_clips(floor, column.figure) for column in chosen]
+            values = [results.floor_over_clips(floor, column.figure) for column in chosen]
             rows.append([
                 FLOOR_TITLES[floor], *map(short, values), *["–"] * 4, str(len(results.floors))
             ])  # fmt: skip
@@ -355,7 +384,7 @@ def table_wide(results: Results) -> Table:
         "method", *(c.title for c in chosen), "minutes to learn", "seconds a video", "memory, GB",
         "mean rank", "clips",
     ]  # fmt: skip
-    return Table("All scores", header, rows, best, set(range(len(methods), len(rows))))
+    return Table("All scores", header, rows, best, set(range(len(results.rivals), len(rows))))
 
 
 def cost(results: Results, method: str) -> tuple[float | None, float | None, float | None]:
@@ -398,13 +427,13 @@ def tables_3(results: Results) -> list[Table]:
             said = next((v for category, v in PAPER_TABLE_3.items() if category in clip.lower()), None)
             rows.append([
                 clip, *(short(results.at(clip, named[u], lpips)) for u in updates),
-                short(results.at(clip, "unseen", lpips)),
+                short(results.floor(clip, "unseen", lpips)),
                 *(short(results.at(clip, named[u], copies)) for u in updates),
                 *(f"{v:.3f}" for v in said or ()), *["–"] * (0 if said else 2),
             ])  # fmt: skip
         rows.append([
             "mean", *(short(results.over_clips(named[u], lpips)) for u in updates),
-            short(results.over_clips("unseen", lpips)),
+            short(results.floor_over_clips("unseen", lpips)),
             *(short(results.over_clips(named[u], copies)) for u in updates), "–", "–",
         ])  # fmt: skip
         header = [
@@ -453,7 +482,8 @@ def notes(results: Results) -> list[str]:
         "Means over seeds, then over clips. Bold: the best of the methods. σ-N-LPIPS, motion, diversity and "
         "copy score are best near the real video's value, not highest or lowest.",
         "The mean rank is over clips and five figures: FID, sliced Wasserstein, distance of σ-N-LPIPS "
-        "from the real clip's, motion, and new diversity (diversity times copy score, each counted up to 1). Methods "
+        "from the real clip's, motion, and new "
+        "diversity (diversity times copy score, each counted up to 1). Methods "
         "that are equal share a rank; one that failed on a clip comes last there.",
         "The paper's numbers are means over 18 clips of DTDB that it does not name: its columns compare with "
         "each other, and only in order with ours.",
@@ -485,17 +515,15 @@ def learned(results: Results) -> list[tuple[str, str, str]]:
     found = []
     for method in results.methods:
         row = next(iter(results.cells(None, method)), None)
-        one = BASELINES.get(method)
         said = []
         if row is not None:
+            height, width = row["learned"]["size"]
             frames = sorted({r["learned"]["frames"] for r in results.cells(None, method)})
             span = f"{frames[0]}" if len(frames) == 1 else f"{frames[0]} to {frames[-1]}"
-            height, width = row["learned"]["size"]
             said.append(f"Learned {span} frames of {width}x{height} pixels.")
-        if one is not None and one.deviations:
-            said.append(f"Differs from its paper: {one.deviations}")
-        citation = one.citation if one else (found_own.citation if (found_own := own(method)) else "")
-        found.append((results.title(method), " ".join(said), citation))
+        if deviations := results.about(method, "deviations"):
+            said.append(f"Differs from its paper: {deviations}")
+        found.append((results.title(method), " ".join(said), str(results.about(method, "citation"))))
     return found
 
 
