@@ -557,7 +557,7 @@ def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
             budget=arguments.budget,
             quick=arguments.quick,
         )
-        with tqdm(unit="cell", file=sys.stderr) as bar:
+        with tqdm(unit="cell", file=sys.stderr, leave=False) as bar:
 
             def show(done: int, total: int, what: str) -> None:
                 bar.total, bar.n = total, done

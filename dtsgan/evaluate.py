@@ -278,7 +278,11 @@ class Judge:
             self.unavailable.setdefault("lpips_diversity", "one sample has no diversity: draw at least 2")
         if "lpips_diversity" in self.unavailable:
             return None
-        matrix = lpips_matrix(samples, self.networks.get("lpips_alex"))
+        try:
+            matrix = lpips_matrix(samples, self.networks.get("lpips_alex"))
+        except ValueError as error:  # no weights, or too small
+            self.unavailable["lpips_diversity"] = _sentence(error)
+            return None
         self.values["samples"]["lpips_diversity"].append(off_diagonal_mean(matrix))
         return matrix
 

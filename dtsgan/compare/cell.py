@@ -54,8 +54,9 @@ class Task:
     @classmethod
     def from_json(cls, text: str) -> "Task":
         values = json.loads(text)
-        cell, settings = Cell(**values.pop("cell")), Settings(**values.pop("settings"))
-        return cls(cell=cell, settings=settings, **values)
+        for name, kind in (("cell", Cell), ("settings", Settings)):
+            values[name] = kind(**values[name])
+        return cls(**{**values, "imports": tuple(values["imports"])})
 
 
 def run_task(task: Task) -> Row:

@@ -238,7 +238,8 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def ranked(off: Mapping[str, float]) -> dict[str, float]:
-    """Places from 1 on, the least first; equals share the mean of theirs."""
+    """Places from 1 on, the least first; equals, to six digits, share the mean of theirs."""
+    off = {name: float(f"{value:.6g}") for name, value in off.items()}
     return {
         name: 1 + sum(other < value for other in off.values())
         + (sum(other == value for other in off.values()) - 1) / 2
