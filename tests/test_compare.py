@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -133,12 +134,14 @@ def killed_and_resumed(place) -> tuple[ReportDir, int, list[int], dict]:
         first = subprocess.Popen(
             [sys.executable, "-m", "dtsgan.cli", *arguments(place)], stdout=log, stderr=log
         )
-    deadline = time.monotonic() + 240
-    while len(folder.read_rows() if folder.results.exists() else ()) < 3:
-        assert first.poll() is None and time.monotonic() < deadline, (place / "first.log").read_text()
-        time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    try:
+        deadline = time.monotonic() + 1200
+        while len(folder.read_rows()) < 3:
+            assert first.poll() is None and time.monotonic() < deadline, (place / "first.log").read_text()
+            time.sleep(0.05)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
     done = len(folder.read_rows())
     for _ in range(100):
         if not (left := processes_of(folder.path)):
@@ -449,8 +452,6 @@ def test_every_mark_and_label_lies_within_the_plot():
     marks = [Mark(f"method number {k}", "other", 1 + 0.01 * (k % 3), 0.5 + 0.001 * k) for k in range(9)]
     drawn = scatter("t", "x", "y", [*marks, Mark("<far>", "own", 30.0, 0.0)], True, False)
     assert drawn is not None and "&lt;far&gt;" in drawn
-    import re
-
     spots = re.findall(r'<circle class="\w+" cx="([\d.]+)" cy="([\d.]+)"', drawn)
     assert len(spots) == 10
     assert all(0 < float(x) < WIDTH and 0 < float(y) < HEIGHT for x, y in spots)

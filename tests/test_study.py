@@ -158,9 +158,7 @@ def test_pairs_are_all_pairs_of_each_clip_and_the_real_clip_may_be_among_them(re
 
 
 def test_what_cannot_be_asked_is_refused_with_one_sentence(report, tmp_path, capsys):
-    with pytest.raises(
-        ConfigError, match=r'"dtsgan_fats" is not done .*did you mean "dtsgan_fast"'
-    ):
+    with pytest.raises(ConfigError, match=r'"dtsgan_fats" is not done .*did you mean "dtsgan_fast"'):
         Study(report, methods=["dtsgan_fats"])
     with pytest.raises(RunError, match="no clip with the videos of two methods"):
         Study(report, methods=["dtsgan_fast"])

@@ -140,10 +140,10 @@ def plots(results: Results) -> dict[str, str]:
             diversity.append(Mark(title, kind, quality, spread))
         if seconds:
             time.append(Mark(title, kind, max(seconds, 0.1) / 60, quality))
-    worse = "sliced Wasserstein distance, of another real part's ← better"
+    worse = "sliced Wasserstein ÷ another real part's ← better"
     drawn = {
         "quality_diversity.svg": scatter(
-            "Quality and diversity", worse, "diversity, of the real clip's", diversity, True, False
+            "Quality and diversity", worse, "diversity ÷ the real clip's", diversity, True, False
         ),
         "quality_time.svg": scatter(
             "Quality and time", "minutes to learn and to draw one video ← better", worse, time, True, True
