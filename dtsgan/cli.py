@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_edit(commands)
     _add_evaluate(commands)
+    _add_compare(commands)
+    _add_study(commands)
     _add_list(commands)
     _add_push(commands)
     _add_pull(commands)
@@ -470,6 +472,144 @@ def evaluate_command(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         _say(f"a page with the videos beside these numbers: dtsgan evaluate {arguments.model} --report DIR")
     return result
+
+
+# -- compare and study ---
+
+
+def _add_compare(commands: Any) -> None:
+    p = _command(
+        commands, "compare", compare_command, "compare methods on clips: the paper's tables, and a page",
+        "dtsgan compare flag.mp4 fire.mp4 --methods all --out report\n"
+        "dtsgan compare flag.mp4 --methods lds dtsgan_preview --quick --out quick\n"
+        "dtsgan compare clips/*.mp4 --methods dtsgan_fast --update single neighbour --out table3\n"
+        "dtsgan compare clips/*.mp4 --methods all mine --import my.methods --out report",
+        "Killed at any time, the same command goes on; a method that fails is a row with its reason.",
+    )  # fmt: skip
+    p.add_argument("clips", metavar="CLIP", nargs="*", help="video files; the middle square of each is used")
+    p.add_argument("--out", metavar="REPORT", type=Path, required=True, help="the report's folder")
+    p.add_argument(
+        "--methods", metavar="NAME", nargs="+", default=["all"],
+        help="all (every baseline, dtsgan_preview and dtsgan_fast), or names; dtsgan_PRESET is a preset "
+        "(default: all)",
+    )  # fmt: skip
+    p.add_argument(
+        "--update", metavar="NAME", nargs="+", default=[],
+        help="learn each DTSGAN preset with these data updates, too: single, neighbour, random (Table 3)",
+    )  # fmt: skip
+    p.add_argument(
+        "--seeds", metavar="N", type=int, nargs="+", default=[0],
+        help="of learning and drawing; each is a cell (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--num-videos", metavar="N", type=int, help="videos a cell (default: 20, the paper's; --quick: 4)"
+    )
+    p.add_argument(
+        "--num-frames", metavar="N", type=int, default=16,
+        help="frames of every clip that is scored (default: %(default)s, the paper's)",
+    )  # fmt: skip
+    p.add_argument(
+        "--size", metavar="PX", type=int, default=150,
+        help="side of every clip that is scored (default: %(default)s, the paper's)",
+    )  # fmt: skip
+    p.add_argument(
+        "--budget", metavar="MINUTES", type=float,
+        help="for a cell to learn and draw (default: as long as each method's settings take)",
+    )  # fmt: skip
+    p.add_argument(
+        "--quick", action="store_true",
+        help="the methods' quick settings, DTSGAN's preview in 2 minutes: to see that all works",
+    )  # fmt: skip
+    p.add_argument(
+        "--processes", metavar="N", type=int, default=1, help="cells at a time (default: %(default)s)"
+    )
+    p.add_argument(
+        "--metric-weights", metavar="DIR", type=Path,
+        help="pretrained networks of scores and methods in local files (default: $DTSGAN_METRIC_WEIGHTS)",
+    )  # fmt: skip
+    p.add_argument(
+        "--import", metavar="MODULE", action="append", default=[], dest="imports",
+        help="a Python module that adds your own methods to dtsgan.baselines.BASELINES (repeatable)",
+    )  # fmt: skip
+    p.add_argument("--retry", action="store_true", help="run cells anew that failed or were not available")
+    p.add_argument("--rescore", action="store_true", help="score anew what is drawn, e.g. with other weights")
+    p.add_argument(
+        "--report-only", action="store_true", help="run nothing: write tables and page of what is done"
+    )
+
+
+def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from dtsgan.compare import Settings, compare, write_report
+    from dtsgan.compare.running import summary
+
+    if not arguments.clips and not arguments.report_only:
+        arguments.parser.error("give at least one CLIP, or --report-only")
+    if arguments.report_only:
+        folder = write_report(arguments.out)
+    else:
+        usual = 4 if arguments.quick else 20
+        settings = Settings(
+            size=arguments.size,
+            num_frames=arguments.num_frames,
+            num_videos=usual if arguments.num_videos is None else arguments.num_videos,
+            budget=arguments.budget,
+            quick=arguments.quick,
+        )
+        with tqdm(unit="cell", file=sys.stderr, leave=False) as bar:
+
+            def show(done: int, total: int, what: str) -> None:
+                bar.total, bar.n = total, done
+                bar.refresh()
+                tqdm.write(what, file=sys.stderr)
+
+            try:
+                folder = compare(
+                    arguments.clips, arguments.out, arguments.methods, arguments.update, arguments.seeds,
+                    settings, arguments.metric_weights, arguments.processes, arguments.imports,
+                    arguments.retry, arguments.rescore, show,
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                bar.close()
+                _say("stopped; the same command goes on where it was")
+                raise
+    result = summary(folder)
+    if not arguments.json:
+        print((folder.path / "table1.md").read_text())
+    _say(f"page: {folder.page}; which looks most real? ask people: dtsgan study {folder.path}")
+    return result
+
+
+def _add_study(commands: Any) -> None:
+    p = _command(
+        commands, "study", study_command, "ask people which method's video looks most real (a blind page)",
+        "dtsgan study report\n"
+        "dtsgan study report --pairs --port 8000\n"
+        "dtsgan study report --table > table2.md",
+        "Votes are kept in REPORT/votes.sqlite; the page can be closed and opened again.",
+    )  # fmt: skip
+    p.add_argument("report", metavar="REPORT", type=Path, help="a folder that dtsgan compare has filled")
+    p.add_argument("--table", action="store_true", help="print who is preferred so far, and serve nothing")
+    p.add_argument("--pairs", action="store_true", help="show two methods at a time instead of all")
+    p.add_argument(
+        "--with-real", action="store_true", help="put the real clip among them: who else is taken for it?"
+    )
+    p.add_argument("--methods", metavar="NAME", nargs="+", help="only these (default: all that are done)")
+    p.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    p.add_argument("--port", metavar="N", type=int, default=7870, help="default: %(default)s")
+
+
+def study_command(arguments: argparse.Namespace) -> dict[str, Any]:
+    from dtsgan.study import Study, preferences, serve, table_2
+
+    study = Study(arguments.report, arguments.methods, arguments.pairs, arguments.with_real)
+    if arguments.table:
+        if not arguments.json:
+            print(table_2(study))
+        return preferences(study)
+    serve(study, arguments.host, arguments.port)
+    return preferences(study)
 
 
 # -- list ---

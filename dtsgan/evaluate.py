@@ -159,7 +159,7 @@ def evaluate(
     called = "a clip in memory" if isinstance(reference, Tensor) else str(reference)
     model = model if isinstance(model, DTSGAN) else DTSGAN.from_pretrained(model)
     real = read_reference(model, reference)
-    halves = real.tensor_split(2, dim=2) if real.shape[2] >= MIN_HALVED_FRAMES else (real,)
+    halves = halves_of(real)
     longest = halves[-1].shape[2] if len(halves) == 1 else min(half.shape[2] for half in halves)
     length = min(MAX_FRAMES, longest) if num_frames is None else num_frames
     if not 4 <= length <= longest:
@@ -168,7 +168,7 @@ def evaluate(
             f"that samples and unseen footage are of one length; got {num_frames}"
         )
     networks = Networks(weights, model.device)
-    judge = _Judge(real, halves, length, chosen, networks, _steps(on_progress, num_videos))
+    judge = Judge(real, halves, length, chosen, networks, _steps(on_progress, num_videos))
     judge.judge_floors()
     kept = []
     for seed in range(num_videos):
@@ -196,12 +196,25 @@ def _steps(on_progress: OnProgress | None, num_videos: int) -> Callable[[str], N
     return step
 
 
-class _Judge:
-    """Gathers values by score and clip; what cannot be scored is asked for once and remembered with why."""
+def halves_of(real: Tensor, min_frames: int = MIN_HALVED_FRAMES // 2) -> tuple[Tensor, ...]:
+    """The two halves of a clip `(1, 3, T, H, W)`, or the clip alone where a half would be shorter than
+    `min_frames` or than what the scores need."""
+    return real.tensor_split(2, dim=2) if real.shape[2] >= max(MIN_HALVED_FRAMES, 2 * min_frames) else (real,)
+
+
+class Judge:
+    """Gathers values by score and clip; what cannot be scored is asked for once and remembered with why.
+
+    Args:
+        real, halves: the real clip and `halves_of` it.
+        length: frames of every clip that is judged.
+        names: keys of `metrics.METRICS`.
+        step: told what is judged next.
+    """
 
     def __init__(
         self, real: Tensor, halves: tuple[Tensor, ...], length: int, names: list[str], networks: Networks,
-        step: Callable[[str], None],
+        step: Callable[[str], None] = lambda what: None,
     ) -> None:  # fmt: skip
         self.real, self.halves, self.length = real, halves, length
         self.names, self.networks, self.step = names, networks, step
@@ -265,7 +278,11 @@ class _Judge:
             self.unavailable.setdefault("lpips_diversity", "one sample has no diversity: draw at least 2")
         if "lpips_diversity" in self.unavailable:
             return None
-        matrix = lpips_matrix(samples, self.networks.get("lpips_alex"))
+        try:
+            matrix = lpips_matrix(samples, self.networks.get("lpips_alex"))
+        except ValueError as error:  # no weights, or too small
+            self.unavailable["lpips_diversity"] = _sentence(error)
+            return None
         self.values["samples"]["lpips_diversity"].append(off_diagonal_mean(matrix))
         return matrix
 
@@ -349,19 +366,40 @@ class _Judge:
         starts = sorted(set(spread_frames(clip.shape[2] - length + 1, NUM_WINDOWS)))
         return torch.cat([clip[:, :, start : start + length] for start in starts])
 
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Mean values of the clips whose worth is known, by clip and score."""
+        return {
+            column: {
+                name: statistics.fmean(values)
+                for name, values in by_name.items()
+                if name not in self.unavailable
+            }
+            for column, by_name in self.values.items()
+            if column != "samples" and by_name
+        }
+
+    def scores(self) -> dict[str, float | None]:
+        """Mean values of the samples; None: see `unavailable`."""
+        samples = self.values["samples"]
+        return {
+            name: None if name in self.unavailable else statistics.fmean(samples[name])
+            for name in METRICS
+            if name in self.unavailable or name in samples
+        }
+
+    def spread(self) -> dict[str, float]:
+        """Standard deviations over the samples, of scores that have several values."""
+        return {
+            name: statistics.stdev(values)
+            for name, values in self.values["samples"].items()
+            if len(values) > 1 and name not in self.unavailable
+        }
+
     def conclude(
         self, seeds: tuple[int, ...], matrix: Tensor | None, size: tuple[int, int], reference: str,
         seconds: float,
     ) -> Evaluation:  # fmt: skip
-        floors = {
-            column: {name: statistics.fmean(values) for name, values in by_name.items()}
-            for column, by_name in self.values.items()
-            if column != "samples" and by_name
-        }
-        for column in floors.values():
-            for name in self.unavailable:
-                column.pop(name, None)
-        samples = self.values["samples"]
+        floors, samples = self.floors(), self.values["samples"]
         perfect, ranked = {}, {}
         for name, metric in METRICS.items():
             unseen = self.values["unseen"].get(name, [])
@@ -377,19 +415,9 @@ class _Judge:
             else:
                 off["unseen"] = abs(statistics.fmean(unseen) - target)
             ranked[name] = ranks(off)
-        scores: dict[str, float | None] = {
-            name: None if name in self.unavailable else statistics.fmean(samples[name])
-            for name in METRICS
-            if name in self.unavailable or name in samples
-        }
-        spread = {
-            name: statistics.stdev(values)
-            for name, values in samples.items()
-            if len(values) > 1 and name not in self.unavailable
-        }
         return Evaluation(
-            scores=scores,
-            spread=spread,
+            scores=self.scores(),
+            spread=self.spread(),
             perfect=perfect,
             floors=floors,
             ranks=ranked,

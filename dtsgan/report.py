@@ -25,7 +25,7 @@ from dtsgan.metrics import METRICS, controls
 from dtsgan.metrics.motion import welch_spectrum
 from dtsgan.metrics.spectra import ROUNDING_POWER, radial_power_spectrum
 from dtsgan.model import DTSGAN
-from dtsgan.rundir import write_json
+from dtsgan.rundir import write_json, write_text
 from dtsgan.video import contact_sheet, write_clip
 
 PAGE, NUMBERS = "index.html", "evaluation.json"
@@ -92,8 +92,6 @@ def write_report(
     Raises:
         RunError: if the folder cannot be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     folder = Path(folder)
     check_folder(folder)
     real = read_reference(model, reference)
@@ -101,14 +99,10 @@ def write_report(
     titles = ["real", *(f"sample, seed {seed}" for seed in evaluation.seeds)]
     clips = [real[:, :, : evaluation.num_frames], *shown]
     row, column = liveliest(real)
-    environment = Environment(
-        loader=PackageLoader("dtsgan", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    html = environment.get_template("report.html.j2").render(
+    html = render(
+        "report.html.j2",
         name=name,
         e=evaluation,
-        version=__version__,
         date=datetime.date.today().isoformat(),
         layout=model.layout,
         fps=model.fps,
@@ -132,14 +126,23 @@ def write_report(
     )
     try:
         write_json(folder / NUMBERS, evaluation.to_dict())
-        partial = folder / f"{PAGE}.partial"
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(folder / PAGE)
+        write_text(folder / PAGE, html)
     except OSError as error:
         raise RunError(
             f"cannot write a report to {folder} ({error.strerror}): choose another --report"
         ) from error
     return folder / PAGE
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from a template of this package; what is put in is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("dtsgan", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template(template).render(version=__version__, **values)
 
 
 # -- videos and pictures ---

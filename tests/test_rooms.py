@@ -19,7 +19,7 @@ ROOMS = [
     {"trainer", "checkpoint", "rundir", "estimate"},
     {"model", "transfer", "card", "diffusers_pipeline"},
     {"predict", "edit", "hub", "evaluate"},
-    {"compare", "jobs", "report"},
+    {"compare", "jobs", "report", "study"},
     {"cli", "ui"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

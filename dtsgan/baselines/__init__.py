@@ -59,7 +59,7 @@ class Method:
     """A baseline by its address; it is imported when it is created, so that listing the names costs no
     torch."""
 
-    module: str
+    module: str  # of this package; of another one by its full name, with a dot in it
     name: str  # of the class
     title: str  # as tables call it
     citation: str  # authors, title, venue, year
@@ -79,7 +79,8 @@ class Method:
             settings: overrule those of the paper and of `quick`; a method with a `network` takes `weights`,
                 the folder that holds it.
         """
-        made = getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        address = self.module if "." in self.module else f"{__name__}.{self.module}"
+        made = getattr(import_module(address), self.name)
         return made(**{**self.settings, **(self.quick if quick else {}), **settings})
 
 
