@@ -107,7 +107,7 @@ def draw(folder: ReportDir, task: Task, one: Contestant) -> dict[str, Any]:
 def draw_baseline(folder: ReportDir, task: Task, method: Method) -> dict[str, Any]:
     settings, fit, sampling = task.settings, Cost(), Cost()
     clip, info = read_clip(folder.source(task.cell.clip))
-    side = method.size or settings.size
+    side = (method.quick_size if settings.quick else None) or method.size or settings.size
     learned = resize(clip[:, :, : method.num_frames], (side, side))
     del clip
     weights = {"weights": task.weights} if method.network else {}
