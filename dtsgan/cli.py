@@ -492,7 +492,7 @@ def _add_list(commands: Any) -> None:
 
 
 def list_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    from dtsgan.model import BUNDLED, bundled_models
+    from dtsgan.folder import BUNDLED, bundled_models
     from dtsgan.rundir import RunDir, read_json
 
     if arguments.hub:

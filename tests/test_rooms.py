@@ -17,7 +17,7 @@ ROOMS = [
     {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "steering", "metrics", "baselines"},
     {"trainer", "checkpoint", "rundir", "estimate"},
-    {"model", "transfer", "card", "diffusers_pipeline"},
+    {"folder", "model", "transfer", "card", "diffusers_pipeline"},
     {"predict", "edit", "hub", "evaluate"},
     {"compare", "jobs", "report"},
     {"cli", "ui"},

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from dtsgan.errors import DTSGANError, ModelFileError, RunError
+from dtsgan.folder import BUNDLED
 from dtsgan.jobs import choose_device
-from dtsgan.model import BUNDLED, DTSGAN
+from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, read_json
 from dtsgan.ui.settings import EXAMPLES, Settings
 from dtsgan.video import write_clip
