@@ -232,9 +232,9 @@ def sample_command(arguments: argparse.Namespace) -> dict[str, Any]:
     for k in range(arguments.num_videos):
         chunks = model.chunks(
             count,
-            arguments.height,
-            arguments.width,
-            arguments.seed + k,
+            height=arguments.height,
+            width=arguments.width,
+            seed=arguments.seed + k,
             start_frame=arguments.start_frame,
             loop=arguments.loop,
             tile=arguments.tile,

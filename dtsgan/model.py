@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,67 +122,27 @@ class DTSGAN:
             ConfigError: a value out of its range, or a size or tile that an anchored scene cannot have.
         """
         chunks = self.chunks(
-            num_frames, height, width, seed, num_videos, start_frame, loop, tile, speed, diversity
-        )
+            num_frames, height=height, width=width, seed=seed, num_videos=num_videos, start_frame=start_frame,
+            loop=loop, tile=tile, speed=speed, diversity=diversity,
+        )  # fmt: skip
         return torch.cat(list(chunks), 2)
 
-    def chunks(
-        self,
-        num_frames: int | None,
-        height: int | None = None,
-        width: int | None = None,
-        seed: int = 0,
-        num_videos: int = 1,
-        start_frame: int = 0,
-        loop: bool = False,
-        tile: str = "",
-        speed: float = 1.0,
-        diversity: float = 1.0,
-    ) -> Iterator[Tensor]:
-        """The frames of `sample`, a few at a time in constant memory; endless when `num_frames` is None."""
-        canvas = (height or self._follow(width, 0), width or self._follow(height, 1))
-        self._check_draw(num_frames, canvas, seed, num_videos, start_frame, loop, tile, speed, diversity)
-        draw = Draw(
-            seeds=range(seed, seed + num_videos),
-            start_frame=start_frame,
-            period=(num_frames or 0) if loop else 0,
-            tile=("y" in tile, "x" in tile),
-            speed=speed,
-            diversity=diversity,
-        )
-        if max(canvas) > 2 * TILE and num_frames is not None and not self.pyramid.config.anchored:
+    def chunks(self, num_frames: int | None, **settings: Any) -> Iterator[Tensor]:
+        """The frames of `sample`, a few at a time in constant memory; endless when `num_frames` is None.
+        Settings as of `sample`."""
+        draw, canvas = self._draw(num_frames, **settings)
+        if num_frames is not None and self._is_tiled(canvas):
             return tiled_chunks(self.pyramid, draw, canvas, num_frames, TILE, dtype=self._precision())
         return Stream(self.pyramid, draw, canvas, dtype=self._precision()).chunks(num_frames)
 
-    def scale_by_scale(
-        self,
-        num_frames: int = 64,
-        height: int | None = None,
-        width: int | None = None,
-        seed: int = 0,
-        start_frame: int = 0,
-        loop: bool = False,
-        tile: str = "",
-        speed: float = 1.0,
-        diversity: float = 1.0,
-    ) -> Iterator[Tensor]:
-        """The video at each scale, coarse to fine, `(1, 3, num_frames, h, w)`; the last is that of `sample`,
-        bit for bit. Holds a whole scale at a time; a canvas that is drawn by tiles comes at the finest scale
-        alone."""
-        canvas = (height or self._follow(width, 0), width or self._follow(height, 1))
-        settings = (start_frame, loop, tile, speed, diversity)
-        self._check_draw(num_frames, canvas, seed, 1, *settings)
-        if max(canvas) > 2 * TILE and not self.pyramid.config.anchored:
-            yield self.sample(num_frames, height, width, seed, 1, *settings)
+    def scale_by_scale(self, num_frames: int = 64, **settings: Any) -> Iterator[Tensor]:
+        """The video at each scale, coarse to fine, `(num_videos, 3, num_frames, h, w)`; the last is that of
+        `sample`, bit for bit. Holds a whole scale at a time; a canvas that is drawn by tiles comes at the
+        finest scale alone. Settings as of `sample`."""
+        draw, canvas = self._draw(num_frames, **settings)
+        if self._is_tiled(canvas):
+            yield torch.cat(list(self.chunks(num_frames, **settings)), 2)
             return
-        draw = Draw(
-            seeds=[seed],
-            start_frame=start_frame,
-            period=num_frames if loop else 0,
-            tile=("y" in tile, "x" in tile),
-            speed=speed,
-            diversity=diversity,
-        )
         yield from coarse_to_fine(self.pyramid, draw, canvas, num_frames, self._precision())
 
     def stream(self, seed: int = 0, **settings: Any) -> Iterator[Tensor]:
@@ -223,15 +184,14 @@ class DTSGAN:
         self, image: Tensor, num_frames: int | None, seed: int = 0, loop: bool = False, speed: float = 1.0
     ) -> Iterator[Tensor]:
         """The frames of `predict`, a few at a time in constant memory; endless when `num_frames` is None."""
-        self._check_draw(num_frames, self.size, seed, 1, 0, loop, "", speed, 1.0)
+        draw, _ = self._draw(num_frames, seed=seed, loop=loop, speed=speed)
         if not self.can_predict:
             raise ConfigError(
                 "this texture was learned without prediction: train its encoder with "
                 "dtsgan train --resume RUN --with-prediction"
             )
         picture = fit_picture(check_image(image), self.size)
-        period = (num_frames or 0) if loop else 0
-        draw = Draw(seeds=[seed] * len(picture), period=period, speed=speed)
+        draw = replace(draw, seeds=[seed] * len(picture))
         steering = Steering(self.pyramid, picture.to(self.device), self.encoder)
         return Stream(self.pyramid, draw, guidance=steering).chunks(num_frames)
 
@@ -307,10 +267,13 @@ class DTSGAN:
         own, opposite = self.size[axis], self.size[1 - axis]
         return own if other is None else max(1, round(other * own / opposite))
 
-    def _check_draw(
-        self, num_frames: int | None, canvas: tuple[int, int], seed: int, num_videos: int,
-        start_frame: int, loop: bool, tile: str, speed: float, diversity: float,
-    ) -> None:  # fmt: skip
+    def _draw(
+        self, num_frames: int | None, height: int | None = None, width: int | None = None, seed: int = 0,
+        num_videos: int = 1, start_frame: int = 0, loop: bool = False, tile: str = "", speed: float = 1.0,
+        diversity: float = 1.0,
+    ) -> tuple[Draw, Size]:  # fmt: skip
+        """What the settings of `sample`, once they are checked, ask of the sampler: a draw and its canvas."""
+        canvas = (height or self._follow(width, 0), width or self._follow(height, 1))
         if num_frames is not None and num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}")
         if loop and (num_frames is None or num_frames < 2):
@@ -337,6 +300,19 @@ class DTSGAN:
                 f"this texture is a scene anchored at {width}x{height} pixels and cannot be "
                 f"{'tiled' if tile else 'drawn at another size'}: train with --layout free for that"
             )
+        draw = Draw(
+            seeds=range(seed, seed + num_videos),
+            start_frame=start_frame,
+            period=(num_frames or 0) if loop else 0,
+            tile=("y" in tile, "x" in tile),
+            speed=speed,
+            diversity=diversity,
+        )
+        return draw, canvas
+
+    def _is_tiled(self, canvas: Size) -> bool:
+        """Whether a canvas is so large that it is drawn tile by tile."""
+        return max(canvas) > 2 * TILE and not self.pyramid.config.anchored
 
     # -- folders ---
 

@@ -109,6 +109,12 @@ def test_a_value_out_of_its_range_is_named_scale_by_scale_too(free_model):
         next(free_model.scale_by_scale(0))
 
 
+@pytest.mark.parametrize("draws", ["chunks", "scale_by_scale"])
+def test_several_videos_are_drawn_by_every_way_of_drawing(free_model, draws):
+    drawn = list(getattr(free_model, draws)(5, seed=8, num_videos=3))[-1]
+    assert torch.equal(drawn, free_model.sample(5, seed=8, num_videos=3))
+
+
 # -- prediction ---
 
 

@@ -152,7 +152,7 @@ class Library:
         """`DTSGAN.chunks`, each drawn when it is this caller's turn."""
         self._visited = time.monotonic()
         with self.turns.take():
-            chunks = model.chunks(num_frames, **settings)  # type: ignore[arg-type]
+            chunks = model.chunks(num_frames, **settings)
         while True:
             with self.turns.take():
                 chunk = next(chunks, None)
