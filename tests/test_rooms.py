@@ -148,7 +148,7 @@ def test_a_broken_rule_is_named(module, source, culprit):
         ("metrics.perceptual", "import lpips"),
         ("baselines.lds", "from dtsgan.linear_dynamics import fit_linear_system"),
         ("jobs", "from dtsgan import __version__\nfrom dtsgan import DTSGAN\nimport json, torch"),
-        ("video", "import av"),
+        ("video.reading", "import av\nfrom dtsgan.video.pixels import from_uint8"),
         ("ui.app", "import gradio\nfrom dtsgan import jobs"),
     ],
 )

@@ -80,7 +80,7 @@ def no_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("a frame was decoded")
 
-    monkeypatch.setattr(video, "_decode", refuse)
+    monkeypatch.setattr("dtsgan.video.reading._decode", refuse)
 
 
 # Bytes and floats
