@@ -183,6 +183,12 @@ def test_any_size_and_length_comes_back(tmp_path, height, width, num_frames):
     assert torch.equal(read_clip(tmp_path / "a.mkv", min_frames=1)[0], clip)
 
 
+def test_a_column_of_one_pixel_comes_back(tmp_path):
+    clip = texture(3, 7, 1)
+    write_clip(tmp_path / "a.mkv", clip, 24)
+    assert torch.equal(read_clip(tmp_path / "a.mkv")[0], clip)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".webp"])
 def test_saturated_colours_come_back(tmp_path, suffix):
     colours = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0])] * 3)  # 27 3

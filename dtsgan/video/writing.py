@@ -33,7 +33,8 @@ H264 = {"crf": "18", "chroma_sample_location": "center"}
 ENCODINGS = {
     ".mp4": _Encoding("mp4", "libx264", "yuv420p", H264, {"movflags": "+faststart"}),
     ".webm": _Encoding("webm", "libvpx-vp9", "yuv420p", {"crf": "24", "cpu-used": "4", "row-mt": "1"}, {}),
-    ".mkv": _Encoding("matroska", "ffv1", "bgr0", {}, {}),  # exact
+    # exact; cut into more slices, as FFV1 does unless told, a column of one pixel would be refused
+    ".mkv": _Encoding("matroska", "ffv1", "bgr0", {"slices": "1"}, {}),
     ".gif": _Encoding("gif", "gif", "pal8", {}, {"loop": "0"}),
     ".webp": _Encoding("webp", "libwebp", "bgra", {"quality": "90"}, {"loop": "0"}),
 }
