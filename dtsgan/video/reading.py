@@ -45,7 +45,8 @@ NO_MATRIX = 2  # FFmpeg's number for "the file names no colour matrix"
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What was read. `source_width` and `source_height` are of the upright file, all else of the clip."""
+    """What was read. `source_width` and `source_height` are of the file as players show it, upright and in
+    square pixels; all else is of the clip."""
 
     path: Path
     num_frames: int
@@ -87,11 +88,12 @@ def read_clip(
 ) -> tuple[Tensor, VideoInfo]:
     """Reads a video, a moving or still picture, or a folder of frames in natural order.
 
-    Frames are taken as they are, none repeated or dropped; rotation is applied, transparency put on black.
+    Frames are taken as they are, none repeated or dropped; they are turned and mirrored as the file says,
+    pixels that are not square are made so, transparency is put on black.
 
     Args:
         start, end: seconds. Frames with `start <= time < end` are read; none beyond `end` is decoded.
-        crop: `(x, y, width, height)` in pixels of the upright source.
+        crop: `(x, y, width, height)` in pixels of the source as it is shown, upright and in square pixels.
         size: shorter side of the result, resized with antialiasing, aspect kept; None keeps the source's.
         fps: overrules the rate that the file states (a folder of frames states none and counts as 25).
         max_frames: most frames in the range; held against the header before decoding.
@@ -372,7 +374,9 @@ def _open_video(path: Path, start: float, max_pixels: int) -> _Source:
         true_size = (int(stated[1]), int(stated[2])) if stated else (width, height)
         padded = (width, height) == tuple(side + side % 2 for side in true_size)
         rate = track.average_rate or track.guessed_rate
-        frames = _video_frames(path, start, max_pixels, true_size if padded else None)
+        shape = _square_shape(track, width, height)
+        frames = _video_frames(path, start, max_pixels, true_size if padded else None, shape)
+        width, height = shape or (width, height)
         return _Source(width, height, frames, float(rate) if rate else None, track.frames or None, seconds)
 
 
@@ -384,7 +388,20 @@ def _stated_end(track: Any) -> float | None:
     return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else None
 
 
-def _video_frames(path: Path, start: float, max_pixels: int, true_size: tuple[int, int] | None) -> Frames:
+def _square_shape(track: Any, width: int, height: int) -> tuple[int, int] | None:
+    """Width and height in square pixels; None where the file's are square, or it does not say.
+
+    The longer side of a pixel is kept, as players do, so that no detail is lost.
+    """
+    aspect = track.sample_aspect_ratio or 1  # width by height of a pixel
+    shape = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return None if shape == (width, height) else shape
+
+
+def _video_frames(
+    path: Path, start: float, max_pixels: int, true_size: tuple[int, int] | None,
+    shape: tuple[int, int] | None,
+) -> Frames:  # fmt: skip
     for jump in (True, False) if start > 1 else (False,):
         with _container(path, max_pixels) as (container, track):
             zero, period = track.start_time or 0, 1 / (track.average_rate or FOLDER_FPS)
@@ -403,7 +420,7 @@ def _video_frames(path: Path, start: float, max_pixels: int, true_size: tuple[in
                         raise _EndsEarly("a damaged frame")
                     if time >= start - TICK / 2 and not frame.is_corrupt:  # a broadcast may begin with some
                         num_good += 1
-                        yield time, partial(_frame_rgb, frame, true_size)
+                        yield time, partial(_frame_rgb, path, frame, true_size, shape)
             except (_EndsEarly, av.FFmpegError):
                 if not late:
                     raise
@@ -448,18 +465,38 @@ def _decode(container: Any, track: Any) -> Iterator[av.VideoFrame]:
         raise _EndsEarly(problem)
 
 
-def _frame_rgb(frame: av.VideoFrame, true_size: tuple[int, int] | None) -> Pixels:
+def _frame_rgb(
+    path: Path, frame: av.VideoFrame, true_size: tuple[int, int] | None, shape: tuple[int, int] | None
+) -> Pixels:
     alpha = any(component.is_alpha for component in frame.format.components)
     # A file that names no colour matrix means BT.709 if it is larger than standard definition, else BT.601.
     large = frame.colorspace == NO_MATRIX and min(frame.width, frame.height) > 576
     matrix = Colorspace.ITU709 if large else None
     layout = "rgba" if alpha else "rgb24"
+    width, height = shape or (frame.width, frame.height)
     # 4K is shrunk anyway, so it may be converted without care, which is 20 times faster.
     care = CAREFUL if frame.width * frame.height <= 1920 * 1088 else None
-    pixels: Any = frame.to_ndarray(format=layout, src_colorspace=matrix, interpolation=care)
-    if true_size is not None:
+    pixels: Any = frame.to_ndarray(
+        format=layout, width=width, height=height, src_colorspace=matrix, interpolation=care
+    )
+    if true_size is not None and shape is None:
         pixels = pixels[: true_size[1], : true_size[0]]
-    return np.rot90(_on_black(pixels) if alpha else pixels, frame.rotation // 90)
+    return _as_shown(path, _on_black(pixels) if alpha else pixels, frame)
+
+
+def _as_shown(path: Path, pixels: Pixels, frame: av.VideoFrame) -> Pixels:
+    """Turned and mirrored as the file's display matrix says: x' = a x + c y, y' = b x + d y."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5] / 65536
+    slack = 0.01 * max(abs(a), abs(b), abs(c), abs(d))
+    if max(abs(b), abs(c)) > slack:
+        if max(abs(a), abs(d)) > slack:
+            angle = f"{-math.degrees(math.atan2(b, a)):.0f} degrees"
+            raise VideoError(f"{path} is to be turned by {angle}, which is no quarter turn: write it upright")
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 # Judging, cropping and resizing.
