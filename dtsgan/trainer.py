@@ -271,6 +271,7 @@ class Training:
         starts = window_starts(
             train.update, self.step, train.update_every, train.update_stride,
             self.target.shape[2] - self.config.pyramid.num_frames + 1 - 2 * first, train.batch_size, rng,
+            train.seed, scale,
         )  # fmt: skip
         starts = [first + start for start in starts]
         x = self._real(starts, place)  # B C T H W
