@@ -305,7 +305,7 @@ class Run:
         """The encoder's training, as far as it had come."""
         assert self.encoder_config is not None
         path = self.folder.encoder_state
-        budget = TIME_SHARE * self.training.spent
+        budget = TIME_SHARE * self.training.budget.spent
         self.encoder_training = EncoderTraining(
             self.training.finished_pyramid(), self.source_clip, self.encoder_config, self.device, budget
         )

@@ -16,7 +16,7 @@ ROOMS = [
     {"video", "pyramid", "noise"},
     {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "steering", "metrics", "baselines"},
-    {"trainer", "checkpoint", "rundir", "estimate"},
+    {"trainer", "budget", "checkpoint", "rundir", "estimate"},
     {"folder", "model", "transfer", "card", "diffusers_pipeline"},
     {"predict", "edit", "hub", "evaluate"},
     {"compare", "jobs", "report"},
