@@ -13,7 +13,8 @@ from time import perf_counter
 from measuring import MB, Figure, keep, machine, parser, random_model
 
 from dtsgan.config import Config, preset
-from dtsgan.model import BUNDLED, DTSGAN, WEIGHTS, bundled_models
+from dtsgan.folder import BUNDLED, WEIGHTS, bundled_models
+from dtsgan.model import DTSGAN
 
 # Each prints: seconds of its imports, of loading, of the processor until the first frame; peak memory in MB.
 REPORT = """

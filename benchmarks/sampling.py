@@ -23,8 +23,9 @@ from measuring import (
 )
 
 from dtsgan.config import Config, PyramidConfig, preset
+from dtsgan.folder import find_model
 from dtsgan.jobs import limited_threads
-from dtsgan.model import DTSGAN, find_model
+from dtsgan.model import DTSGAN
 
 SMALL = PyramidConfig(num_scales=3, min_size=16, max_size=32)  # whatever leaks a frame leaks at any size
 SETTLED = 200  # frames after which a stream holds all that it ever will

@@ -234,9 +234,9 @@ def sample_command(arguments: argparse.Namespace) -> dict[str, Any]:
     for k in range(arguments.num_videos):
         chunks = model.chunks(
             count,
-            arguments.height,
-            arguments.width,
-            arguments.seed + k,
+            height=arguments.height,
+            width=arguments.width,
+            seed=arguments.seed + k,
             start_frame=arguments.start_frame,
             loop=arguments.loop,
             tile=arguments.tile,
@@ -632,7 +632,7 @@ def _add_list(commands: Any) -> None:
 
 
 def list_command(arguments: argparse.Namespace) -> dict[str, Any]:
-    from dtsgan.model import BUNDLED, bundled_models
+    from dtsgan.folder import BUNDLED, bundled_models
     from dtsgan.rundir import RunDir, read_json
 
     if arguments.hub:

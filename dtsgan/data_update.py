@@ -4,6 +4,10 @@ from typing import Literal
 
 import torch
 
+from dtsgan import noise
+
+HELD = 2000  # clips that stay for some steps are drawn as by a scale that no pyramid has
+
 
 def window_starts(
     update: Literal["neighbour", "single", "random"],
@@ -13,21 +17,24 @@ def window_starts(
     num_starts: int,
     batch_size: int,
     generator: torch.Generator,
+    seed: int,
+    scale: int,
 ) -> list[int]:
     """First frames of the training clips of one step, each in `range(num_starts)`.
 
     Args:
         update: `single` keeps the first clip for ever; `neighbour` moves on by `stride` frames every `every`
             generator steps and turns back at either end; `random` draws anew.
-        generator: the step's own, so that a resumed run sees the same clips. Random clips stay for `every`
-            steps.
+        generator: the step's own, so that a resumed run sees the same clips.
+        seed, scale: of the training, and what is trained: they name the random clips that stay for `every`
+            steps, whose generator none of these steps has.
     """
     if update == "single":
         return [0] * batch_size
     if update == "random":
         draw = generator
         if every > 1:
-            draw = torch.Generator().manual_seed(step // every)
+            draw = noise.step_generator(seed, HELD + scale, step // every)
         return torch.randint(num_starts, (batch_size,), generator=draw).tolist()
     return [turned(stride * (step // every + k), num_starts) for k in range(batch_size)]
 

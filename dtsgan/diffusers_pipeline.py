@@ -21,7 +21,8 @@ from diffusers.video_processor import VideoProcessor
 from torch import Tensor
 
 from dtsgan.errors import ConfigError
-from dtsgan.model import DTSGAN, WEIGHTS, parse_config, read_pyramid, resolve_model, write_pyramid
+from dtsgan.folder import WEIGHTS, parse_config, read_pyramid, resolve_model, write_pyramid
+from dtsgan.model import DTSGAN
 from dtsgan.networks import PyramidGenerator
 
 logger = logging.getLogger(__name__)

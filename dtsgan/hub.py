@@ -12,7 +12,8 @@ from typing import Any
 from dtsgan import transfer
 from dtsgan.card import model_card
 from dtsgan.errors import ConfigError, HubError, ModelFileError
-from dtsgan.model import DTSGAN, LIMITS, MODEL_INDEX, NEEDED, SHIMS
+from dtsgan.folder import LIMITS, MODEL_INDEX, NEEDED, SHIMS
+from dtsgan.model import DTSGAN
 from dtsgan.rundir import write_json, write_text
 from dtsgan.transfer import OnProgress
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from filelock import lock_descriptor
 from torch import Tensor
 
 from dtsgan import __version__
@@ -304,7 +305,7 @@ class Run:
         """The encoder's training, as far as it had come."""
         assert self.encoder_config is not None
         path = self.folder.encoder_state
-        budget = TIME_SHARE * self.training.spent
+        budget = TIME_SHARE * self.training.budget.spent
         self.encoder_training = EncoderTraining(
             self.training.finished_pyramid(), self.source_clip, self.encoder_config, self.device, budget
         )
@@ -380,18 +381,15 @@ class Run:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One process a run: the lock is the operating system's, so a killed process leaves none behind."""
-        import fcntl
-
+        """One process a run."""
         with self.folder.lock.open("w") as file:
-            for attempt in range(5):  # `is_running` holds the lock for a moment
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if attempt == 4:
-                        raise RunError(f"{self.folder.path} is being trained by another process") from error
-                    time.sleep(0.1)
+            try:
+                is_ours = try_lock(file, patience=0.5)
+            except OSError as error:  # of some network drives
+                where = f"{self.folder.path} cannot be locked ({error.strerror or error})"
+                raise RunError(f"{where}: train in a folder on a disk of this machine") from error
+            if not is_ours:
+                raise RunError(f"{self.folder.path} is being trained by another process")
             yield
 
 
@@ -421,18 +419,28 @@ def start_process(arguments: Sequence[str], log: str | os.PathLike[str]) -> "sub
         )  # fmt: skip
 
 
+def try_lock(file: IO[Any], patience: float = 0.0) -> bool:
+    """Locks an open file until it is closed; false where it is locked by another. The lock is the operating
+    system's, so a killed process leaves none behind.
+
+    Args:
+        patience: seconds; who only looks whether a file is locked holds the lock itself for a moment.
+    """
+    until = time.monotonic() + patience
+    while not lock_descriptor(file.fileno(), blocking=False):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(patience / 10)
+    return True
+
+
 def is_running(path: str | os.PathLike[str]) -> bool:
     """Whether some process trains the run in `path` now: the operating system knows, also after a kill."""
-    import fcntl
-
     try:
         with RunDir(Path(path)).lock.open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+            return not try_lock(file, patience=0.01)
+    except OSError:  # no such run, or a disk that knows no locks, where none is trained
         return False
-    except OSError:
-        return True
-    return False
 
 
 def run_state(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dtsgan import noise
+from dtsgan.budget import Budget
 from dtsgan.config import EncoderConfig
 from dtsgan.errors import ConfigError, TrainingDivergedError
 from dtsgan.estimate import has_fast_bfloat16
@@ -34,7 +35,7 @@ from dtsgan.networks import (
 from dtsgan.pyramid import build_pyramid, fit_picture, resize
 from dtsgan.sampler import Draw, Stream
 from dtsgan.steering import Steering, noise_share
-from dtsgan.trainer import POOL_SEED, TIMED_STEPS, Progress
+from dtsgan.trainer import POOL_SEED, Progress
 
 FAR = 4.0  # times the distance of frames from each other: what `how_far` says of a picture unlike the texture
 MIN_SIDE = 14  # pixels of a frame whose patches can be compared
@@ -71,7 +72,7 @@ class EncoderTraining:
     ) -> None:  # fmt: skip
         self.device = torch.device(device)
         self.pyramid = pyramid.to(self.device).eval().requires_grad_(False)
-        self.config, self.budget = config, budget
+        self.config, self.budget = config, Budget(budget)
         if clip.shape[2] < 3:
             raise ConfigError(f"prediction is learned from 3 frames or more, got {clip.shape[2]}")
         self.plain = clip
@@ -86,8 +87,6 @@ class EncoderTraining:
         self.stages += sorted(int(scale) for scale in self.encoder.carriers)
         self.steps = [config.steps] * len(self.stages)
         self.stage, self.step = 0, 0
-        self.spent = 0.0
-        self._timed: list[float] = []
         self._resumed: dict[str, Any] | None = None
 
     @property
@@ -98,17 +97,18 @@ class EncoderTraining:
         while not self.is_finished:
             began = time.perf_counter()
             self._begin()
-            self.spent += time.perf_counter() - began
+            self.budget.begin(time.perf_counter() - began)
             values: dict[str, float] = {}
             while self.step < self.steps[self.stage]:
                 began = time.perf_counter()
                 values = self._train_step()
                 self.step += 1
-                self._spend(time.perf_counter() - began)
+                self._settle(time.perf_counter() - began)
                 if self.step < self.steps[self.stage]:
                     yield self._progress(self.stage, self.step, values)
             done = self.stage
-            self.stage, self.step, self._timed = done + 1, 0, []
+            self.budget.end()
+            self.stage, self.step = done + 1, 0
             yield self._progress(done, self.steps[done], values)
 
     def last_progress(self) -> Progress:
@@ -266,18 +266,12 @@ class EncoderTraining:
 
     # -- time and state ---
 
-    def _spend(self, seconds: float) -> None:
-        """Counts the time of a step; after the first few of a stage, settles how many the budget allows."""
-        self.spent += seconds
-        if self.budget is None or self.step > TIMED_STEPS:
-            return
-        self._timed.append(seconds)
-        if self.step == TIMED_STEPS:
-            pace = sorted(self._timed)[len(self._timed) // 2]
-            allowed = (self.budget - self.spent) / (len(self.stages) - self.stage)
-            self.steps[self.stage] = max(
-                TIMED_STEPS + 1, min(self.config.steps, TIMED_STEPS + round(allowed / pace))
-            )
+    def _settle(self, seconds: float) -> None:
+        """Counts the time of a step; after the first few of a stage, lowers its steps to what the budget
+        allows."""
+        allowed = self.budget.step(self.step, seconds, 1 / (len(self.stages) - self.stage))
+        if allowed is not None:
+            self.steps[self.stage] = min(self.steps[self.stage], allowed)
 
     def _progress(self, stage: int, step: int, values: dict[str, float]) -> Progress:
         num_steps = self.steps[stage]
@@ -290,8 +284,7 @@ class EncoderTraining:
             "stage": self.stage,
             "step": self.step,
             "steps": list(self.steps),
-            "spent": self.spent,
-            "timed": list(self._timed),
+            **self.budget.state_dict(),
             "encoder": self.encoder.state_dict(),
             "optim": self.optim.state_dict() if self.step else None,
         }
@@ -299,7 +292,7 @@ class EncoderTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.encoder.load_state_dict(state["encoder"])
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
-        self.spent, self._timed = state["spent"], state["timed"]
+        self.budget.load_state_dict(state)
         self._resumed = state["optim"]
 
 

@@ -38,7 +38,7 @@ class RunDir:
 
     @property
     def lock(self) -> Path:
-        """Held, by `flock`, by the process that trains."""
+        """Locked by the process that trains, as long as it lives."""
         return self.path / "lock"
 
     @property

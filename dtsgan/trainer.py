@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dtsgan import losses, noise
+from dtsgan.budget import Budget
 from dtsgan.config import Config, at_scale
 from dtsgan.data_update import window_starts
 from dtsgan.errors import ConfigError, TrainingDivergedError, VideoError
@@ -21,7 +22,6 @@ from dtsgan.pyramid import Size, build_pyramid, resize, scale_sizes, upsample
 from dtsgan.sampler import Draw, LinearSource, Stream
 
 POOL_SEED = 2**40  # fakes of the scale below come from seeds that no user's sample shares
-TIMED_STEPS = 8  # enough to know a scale's pace
 COLLAPSE_STEPS = 200  # a discriminator may win or freeze for a while; this long is a collapse
 
 
@@ -78,10 +78,8 @@ class Training:
         self.pyramid.to(self.device)
         self.scale, self.step = 0, 0
         self.finished_scales = 0
-        self.budget = budget
-        self.spent = 0.0  # seconds, of the steps alone
+        self.budget = Budget(budget)
         self.steps = [at_scale(config.train.steps, n) for n in range(len(sizes))]
-        self._timed: list[float] = []  # seconds of this scale's first steps, while the budget is being cut up
         self._resumed: dict[str, Any] | None = None
         self._idle_steps = 0
         self._warm_d: dict[str, Tensor] | None = None  # the scale below's discriminator, to begin from
@@ -92,7 +90,7 @@ class Training:
         for scale in range(self.scale, self.pyramid.num_scales):
             began = time.perf_counter()
             self._begin(scale)
-            self.spent += time.perf_counter() - began
+            self.budget.begin(time.perf_counter() - began)
             values: dict[str, float] = {}
             while self.step < self.num_steps(scale):
                 began = time.perf_counter()
@@ -100,11 +98,12 @@ class Training:
                 values = self._train_step()
                 self._check(values)
                 self.step += 1
-                self._spend(time.perf_counter() - began)
+                self._settle(time.perf_counter() - began)
                 if self.step < self.num_steps(scale):
                     yield self._progress(values, self.num_steps(scale))
             self._finish(scale)
-            self.scale, self.step, self._timed = scale + 1, 0, []
+            self.budget.end()
+            self.scale, self.step = scale + 1, 0
             yield self._progress(values, self.num_steps(scale), scale)
 
     def last_progress(self) -> Progress:
@@ -120,18 +119,12 @@ class Training:
         """The scales that are finished, as a pyramid of their own."""
         return self.pyramid.truncated(self.finished_scales)
 
-    def _spend(self, seconds: float) -> None:
-        """Counts the time of a step and, after the first few of a scale, settles how many the budget
-        allows."""
-        self.spent += seconds
-        if self.budget is None or self.step > TIMED_STEPS:
-            return
-        self._timed.append(seconds)
-        if self.step == TIMED_STEPS:
-            pace = sorted(self._timed)[len(self._timed) // 2]
-            share = self._work[self.scale] / sum(self._work[self.scale :])
-            allowed = (self.budget - self.spent) * share
-            self.steps[self.scale] = max(TIMED_STEPS + 1, TIMED_STEPS + round(allowed / pace))
+    def _settle(self, seconds: float) -> None:
+        """Counts the time of a step and, after the first few of a scale, how many steps the budget allows."""
+        share = self._work[self.scale] / sum(self._work[self.scale :])
+        allowed = self.budget.step(self.step, seconds, share)
+        if allowed is not None:
+            self.steps[self.scale] = allowed
 
     @property
     def is_finished(self) -> bool:
@@ -271,6 +264,7 @@ class Training:
         starts = window_starts(
             train.update, self.step, train.update_every, train.update_stride,
             self.target.shape[2] - self.config.pyramid.num_frames + 1 - 2 * first, train.batch_size, rng,
+            train.seed, scale,
         )  # fmt: skip
         starts = [first + start for start in starts]
         x = self._real(starts, place)  # B C T H W
@@ -513,8 +507,7 @@ class Training:
             "finished_scales": self.finished_scales,
             "idle_steps": self._idle_steps,
             "steps": list(self.steps),
-            "spent": self.spent,
-            "timed": list(self._timed),
+            **self.budget.state_dict(),
             "pyramid": self.pyramid.state_dict(),
             "config": self.config.to_dict(),
         }
@@ -533,7 +526,8 @@ class Training:
         self.pyramid.load_state_dict(state["pyramid"])
         self.scale, self.step = state["scale"], state["step"]
         self.finished_scales, self._idle_steps = state["finished_scales"], state["idle_steps"]
-        self.steps, self.spent, self._timed = state["steps"], state["spent"], state["timed"]
+        self.steps = state["steps"]
+        self.budget.load_state_dict(state)
         self._warm_d = state.get("discriminator_below")
         self._resumed = state.get("current") if self.step else None
 

@@ -14,7 +14,8 @@ from dtsgan.noise import step_generator
 def starts(
     update: str, steps: int, num_starts: int = 11, batch_size: int = 1, **fields: int
 ) -> list[list[int]]:
-    fields = {"every": 1, "stride": 4, **fields}
+    fields = {"every": 1, "stride": 4, "seed": 0, "scale": 0, **fields}
+    seed, scale = fields["seed"], fields["scale"]
     return [
         window_starts(
             update,
@@ -23,7 +24,9 @@ def starts(
             fields["stride"],
             num_starts,
             batch_size,
-            step_generator(0, 0, step),
+            step_generator(seed, scale, step),
+            seed,
+            scale,
         )
         for step in range(steps)
     ]
@@ -64,8 +67,16 @@ def test_random_stays_for_as_many_steps_as_it_is_told():
     assert len({s for (s,) in seen}) > 5
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_random_clips_are_other_ones_for_another_seed_and_at_another_scale(every):
+    seen = starts("random", 40, num_starts=1000, every=every)
+    assert starts("random", 40, num_starts=1000, every=every, seed=1) != seen
+    assert starts("random", 40, num_starts=1000, every=every, scale=1) != seen
+
+
 def test_a_random_step_is_the_same_when_it_is_taken_again():
     assert starts("random", 20) == starts("random", 20)
+    assert starts("random", 20, every=3) == starts("random", 20, every=3)
 
 
 @pytest.mark.parametrize("update", ["neighbour", "single", "random"])
@@ -75,7 +86,8 @@ def test_a_random_step_is_the_same_when_it_is_taken_again():
     num_starts=st.integers(1, 3000), batch_size=st.integers(1, 5),
 )  # fmt: skip
 def test_every_clip_lies_within_the_video(update, step, every, stride, num_starts, batch_size):
-    found = window_starts(update, step, every, stride, num_starts, batch_size, step_generator(0, 0, step))
+    rng = step_generator(0, 0, step)
+    found = window_starts(update, step, every, stride, num_starts, batch_size, rng, 0, 0)
     assert len(found) == batch_size
     assert all(0 <= start < num_starts for start in found)
 

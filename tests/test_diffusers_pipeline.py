@@ -15,7 +15,8 @@ from dtsgan.cli import main
 from dtsgan.diffusers_pipeline import DTSGANPipeline, DTSGANPyramid
 from dtsgan.errors import ConfigError, HubError, ModelFileError
 from dtsgan.estimate import has_fast_bfloat16
-from dtsgan.model import DTSGAN, WEIGHTS
+from dtsgan.folder import WEIGHTS
+from dtsgan.model import DTSGAN
 from dtsgan.video import read_clip, to_uint8
 
 

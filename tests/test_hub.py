@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save
 from dtsgan import hub
 from dtsgan.cli import main
 from dtsgan.errors import ConfigError, DTSGANError, HubError, ModelFileError
-from dtsgan.model import DTSGAN, WEIGHTS
+from dtsgan.folder import WEIGHTS
+from dtsgan.model import DTSGAN
 from dtsgan.video import probe, read_clip
 
 ROOT = Path(__file__).parent.parent

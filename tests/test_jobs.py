@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -700,3 +701,49 @@ def test_a_killed_run_is_stopped_whatever_its_status_says(finished, tmp_path):
     assert jobs.run_state(folder)["state"] == "stopped"
     (folder / "status.json").write_text("{")
     assert jobs.run_state(folder)["state"] == "failed"
+
+
+HOLD = """
+import sys, time
+from dtsgan.jobs import try_lock
+with open(sys.argv[1], "w") as file:
+    print(try_lock(file), flush=True)
+    time.sleep(300)
+"""
+
+
+def test_a_lock_is_free_again_when_its_process_is_killed(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished["linear"].folder.path, folder)
+    (folder / "status.json").write_text('{"state": "running"}')
+    command = [sys.executable, "-c", HOLD, str(folder / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        assert jobs.is_running(folder) and jobs.run_state(folder)["state"] == "running"
+        with pytest.raises(RunError, match="being trained by another process"):
+            list(Run.resume(folder))
+        process.kill()
+    assert not jobs.is_running(folder) and jobs.run_state(folder)["state"] == "stopped"
+    list(Run.resume(folder))
+    assert jobs.run_state(folder)["state"] == "done"
+
+
+def test_a_disk_that_knows_no_locks_is_a_sentence(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(finished["linear"].folder.path, folder)
+    (folder / "status.json").write_text('{"state": "running"}')
+
+    def no_locks(*_: object, **__: object) -> bool:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(jobs, "lock_descriptor", no_locks)
+    assert not jobs.is_running(folder)
+    with pytest.raises(RunError, match=r"cannot be locked \(Operation not supported\): train in") as caught:
+        list(Run.resume(folder))
+    sentence(caught.value)
+
+
+def test_looking_whether_a_run_is_trained_is_never_taken_for_training(tmp_path):
+    (tmp_path / "lock").touch()
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(jobs.is_running, [tmp_path] * 400))

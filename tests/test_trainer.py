@@ -11,6 +11,7 @@ from conftest import KINDS, LINEAR, make_clip
 from torch import Tensor
 
 from dtsgan import losses, trainer
+from dtsgan.budget import TIMED_STEPS
 from dtsgan.config import Config
 from dtsgan.errors import ConfigError, DTSGANError, TrainingDivergedError, VideoError
 from dtsgan.linear_dynamics import LinearDynamics
@@ -172,7 +173,7 @@ def test_a_budget_becomes_a_number_of_steps(kind, clock):
     progress = list(training)
     assert training.is_finished
     assert len(progress) == pytest.approx(0.4 / 0.005, rel=0.1)
-    assert training.spent == pytest.approx(0.4, rel=0.1)
+    assert training.budget.spent == pytest.approx(0.4, rel=0.1)
     last = {p.scale: p for p in progress}
     assert all(p.step == p.num_steps == training.num_steps(scale) for scale, p in last.items())
 
@@ -193,7 +194,7 @@ def test_the_steps_that_a_budget_became_are_kept_across_a_resume(clock, stop_at)
     resumed = make_training("adversarial", budget=0.25)
     resumed.load_state_dict(copy.deepcopy(stopped.state_dict()))
     assert resumed.steps == stopped.steps
-    settled = [n for n in range(stopped.scale + (stopped.step >= trainer.TIMED_STEPS))]
+    settled = [n for n in range(stopped.scale + (stopped.step >= TIMED_STEPS))]
     list(resumed)
     assert resumed.is_finished
     assert [resumed.steps[n] for n in settled] == [stopped.steps[n] for n in settled]

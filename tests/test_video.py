@@ -47,8 +47,9 @@ def texture(num_frames: int = 16, height: int = 48, width: int = 64, seed: int =
 
 
 def encode(
-    path, clip, codec="ffv1", pix_fmt="bgr0", *, rate=24, times=None, rotation=None, layout="rgb24", **more
-):
+    path, clip, codec="ffv1", pix_fmt="bgr0", *, rate=24, times=None, rotation=None, matrix=None, aspect=None,
+    layout="rgb24", **more
+):  # fmt: skip
     """Writes a file as other programs do. `clip` is a clip, or an array `(T, H, W, C)`; `times` are in ms.
 
     `more` may hold `options` of the codec and `mux` options of the container.
@@ -61,6 +62,11 @@ def encode(
         track.codec_context.time_base = Fraction(1, 1000) if times else 1 / rate
         if rotation is not None:
             track.set_display_rotation(rotation)
+        if matrix is not None:
+            a, b, c, d = (round(65536 * value) for value in matrix)
+            track.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 2**30])
+        if aspect is not None:
+            track.codec_context.sample_aspect_ratio = aspect
         for index, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=layout).reformat(
                 format=pix_fmt
@@ -80,7 +86,7 @@ def no_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("a frame was decoded")
 
-    monkeypatch.setattr(video, "_decode", refuse)
+    monkeypatch.setattr("dtsgan.video.reading._decode", refuse)
 
 
 # Bytes and floats
@@ -181,6 +187,12 @@ def test_any_size_and_length_comes_back(tmp_path, height, width, num_frames):
         assert back.shape == clip.shape
         assert (info.num_frames, info.height, info.width) == (num_frames, height, width)
     assert torch.equal(read_clip(tmp_path / "a.mkv", min_frames=1)[0], clip)
+
+
+def test_a_column_of_one_pixel_comes_back(tmp_path):
+    clip = texture(3, 7, 1)
+    write_clip(tmp_path / "a.mkv", clip, 24)
+    assert torch.equal(read_clip(tmp_path / "a.mkv")[0], clip)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".webp"])
@@ -321,6 +333,63 @@ def test_a_rotated_video_is_read_upright(tmp_path, rotation):
     assert torch.equal(clip, texture(3))
     assert (info.source_width, info.source_height) == (64, 48)
     assert (probe(path).width, probe(path).height) == (64, 48)
+
+
+TURNS = {  # (a, b, c, d) of x' = a x + c y, y' = b x + d y, and what becomes of the pixels
+    "mirrored": ((-1, 0, 0, 1), lambda x: x[:, :, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda x: x[:, ::-1]),
+    "turned by a half": ((-1, 0, 0, -1), lambda x: x[:, ::-1, ::-1]),
+    "transposed": ((0, 1, 1, 0), lambda x: x.swapaxes(1, 2)),
+    "transposed the other way": ((0, -1, -1, 0), lambda x: x.swapaxes(1, 2)[:, ::-1, ::-1]),
+    "turned to the left": ((0, -1, 1, 0), lambda x: np.rot90(x, 1, (1, 2))),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_mirrored_or_turned_video_is_read_as_players_show_it(tmp_path, turn):
+    matrix, shown = TURNS[turn]
+    stored = to_uint8(texture(3))[0]
+    path = encode(tmp_path / "a.mp4", stored, "libx264rgb", "rgb24", matrix=matrix, options={"crf": "0"})
+    clip, info = read_clip(path)
+    np.testing.assert_array_equal(to_uint8(clip)[0], shown(stored))
+    assert (info.source_height, info.source_width) == shown(stored).shape[1:3]
+
+
+def test_a_video_turned_by_less_than_a_quarter_is_refused(tmp_path):
+    half = 0.5**0.5
+    path = h264(tmp_path / "a.mp4", texture(3), matrix=(half, -half, half, half))
+    with pytest.raises(VideoError, match="turned by 45 degrees, which is no quarter turn: write it upright"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    "aspect, size", [(Fraction(4, 3), (48, 85)), (Fraction(2, 3), (72, 64)), (Fraction(1), (48, 64))]
+)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, suffix, aspect, size):
+    wide = texture(3, *size)  # as it should be seen
+    stored = F.interpolate(wide[0].transpose(0, 1), (48, 64), mode="bilinear", antialias=True)  # T C 48 64
+    path = h264(tmp_path / f"a{suffix}", stored.transpose(0, 1)[None], aspect=aspect)
+    clip, info = read_clip(path)
+    assert clip.shape[3:] == size and (info.source_height, info.source_width) == size
+    assert (clip - wide).abs().mean() < 0.03
+    assert (probe(path).height, probe(path).width) == size
+    small, _ = read_clip(path, size=24)
+    assert small.shape[3:] == (round(size[0] * 24 / min(size)), round(size[1] * 24 / min(size)))
+    part, _ = read_clip(path, crop=(2, 3, 40, 30))
+    assert torch.equal(part, clip[..., 3:33, 2:42])
+
+
+def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path):
+    path = h264(tmp_path / "a.mp4", texture(3), aspect=Fraction(4, 3), rotation=90)
+    _, info = read_clip(path)
+    assert (info.width, info.height) == (48, 85)
+
+
+def test_a_frame_that_is_too_large_once_its_pixels_are_square_is_refused_undecoded(tmp_path, no_decoding):
+    path = h264(tmp_path / "a.mp4", texture(3), aspect=Fraction(4, 3))
+    with pytest.raises(VideoError, match="85x48, more than 4000 pixels a frame"):
+        read_clip(path, max_pixels=4000)
 
 
 def test_a_crop_is_measured_on_the_upright_picture(tmp_path):

@@ -14,7 +14,8 @@ import setuptools
 import torch
 
 from dtsgan.cli import main
-from dtsgan.model import BUNDLED, DTSGAN, bundled_models
+from dtsgan.folder import BUNDLED, bundled_models
+from dtsgan.model import DTSGAN
 
 ROOT = Path(__file__).parent.parent
 
@@ -73,7 +74,7 @@ def test_a_name_is_a_plain_word(shipping, run, name):
 def test_a_bundled_texture_is_listed_and_drawn_by_its_name(shipping, run, tmp_path, capsys, monkeypatch):
     script, home = shipping
     script.ship(str(run), "waves", "mit", home=home)
-    monkeypatch.setattr("dtsgan.model.BUNDLED", home)
+    monkeypatch.setattr("dtsgan.folder.BUNDLED", home)
     monkeypatch.chdir(tmp_path)
     assert main(["list", "--json"]) == 0
     assert [item["name"] for item in json.loads(capsys.readouterr().out)["bundled"]] == ["waves"]
@@ -116,7 +117,7 @@ def test_an_installed_wheel_brings_its_textures(shipping, run, tmp_path):
         assert not any("ship.py" in name or name.startswith("weights") for name in archive.namelist())
         archive.extractall(installed)
     code = (
-        "import dtsgan.model as m; print(m.BUNDLED, *m.bundled_models());"
+        "import dtsgan.folder as f, dtsgan.model as m; print(f.BUNDLED, *f.bundled_models());"
         "print(*m.DTSGAN.from_pretrained('waves').sample(3).shape)"
     )
     done = subprocess.run(

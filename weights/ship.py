@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dtsgan.card import draw_previews, write_card
 from dtsgan.errors import DTSGANError, ModelFileError
-from dtsgan.model import DTSGAN, WEIGHTS
+from dtsgan.folder import WEIGHTS
+from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, write_text
 from dtsgan.video import read_clip
 

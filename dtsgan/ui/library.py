@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from dtsgan.errors import DTSGANError, ModelFileError, RunError
+from dtsgan.folder import BUNDLED
 from dtsgan.jobs import choose_device
-from dtsgan.model import BUNDLED, DTSGAN
+from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, read_json
 from dtsgan.ui.settings import EXAMPLES, Settings
 from dtsgan.video import write_clip
@@ -151,7 +152,7 @@ class Library:
         """`DTSGAN.chunks`, each drawn when it is this caller's turn."""
         self._visited = time.monotonic()
         with self.turns.take():
-            chunks = model.chunks(num_frames, **settings)  # type: ignore[arg-type]
+            chunks = model.chunks(num_frames, **settings)
         while True:
             with self.turns.take():
                 chunk = next(chunks, None)

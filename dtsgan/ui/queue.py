@@ -290,12 +290,8 @@ class TrainingQueue:
     def _own(self) -> bool:
         """Whether this page looks after the queue: one does, as long as it lives."""
         if self._owner is None:
-            import fcntl
-
             file = (self.folder / "lock").open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not jobs.try_lock(file):
                 file.close()
                 return False
             self._owner = file

@@ -1,20 +1,14 @@
-"""File <-> clip. The only module that meets codecs and uint8.
+"""Files to clips: any video, a moving or still picture, a folder of frames.
 
-A clip is `(B, C, T, H, W)`, float32, in [-1, 1]. PyAV takes and gives video frames one by one and exactly;
-Pillow reads pictures, moving or not. Reading keeps only the resized frames and writing keeps one, so memory
-grows neither with the size of the source nor with the length of what is drawn.
+Reading keeps only the resized frames, so memory does not grow with the size of the source.
 """
 
-import io
 import math
-import os
 import re
-import shutil
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,14 +19,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from av.stream import Disposition
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.reformatter import Colorspace
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dtsgan.errors import VideoError
+from dtsgan.video.pixels import CAREFUL, PathLike, Pixels, from_uint8
 
-PathLike = str | os.PathLike[str]
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # H W C
 Frames = Generator[tuple[float, Callable[[], Pixels]]]  # seconds, and a call that decodes
 
 READABLE = "give a video (.mp4, .mov, .webm, .mkv, ...), a .gif or .webp, or a folder of .png or .jpg frames"
@@ -48,18 +41,12 @@ BROKEN = (
 # FFmpeg opens these as video, but they are text drawn as in a terminal, and lists of other files.
 NOT_VIDEO = {"tty", "concat", "hls", "dash"}
 NO_MATRIX = 2  # FFmpeg's number for "the file names no colour matrix"
-# Without these flags chroma is repeated, not interpolated: twice the error on coloured texture.
-CAREFUL = (
-    Interpolation.BICUBIC
-    | Interpolation.FULL_CHR_H_INT
-    | Interpolation.FULL_CHR_H_INP
-    | Interpolation.ACCURATE_RND
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What was read. `source_width` and `source_height` are of the upright file, all else of the clip."""
+    """What was read. `source_width` and `source_height` are of the file as players show it, upright and in
+    square pixels; all else is of the clip."""
 
     path: Path
     num_frames: int
@@ -101,11 +88,12 @@ def read_clip(
 ) -> tuple[Tensor, VideoInfo]:
     """Reads a video, a moving or still picture, or a folder of frames in natural order.
 
-    Frames are taken as they are, none repeated or dropped; rotation is applied, transparency put on black.
+    Frames are taken as they are, none repeated or dropped; they are turned and mirrored as the file says,
+    pixels that are not square are made so, transparency is put on black.
 
     Args:
         start, end: seconds. Frames with `start <= time < end` are read; none beyond `end` is decoded.
-        crop: `(x, y, width, height)` in pixels of the upright source.
+        crop: `(x, y, width, height)` in pixels of the source as it is shown, upright and in square pixels.
         size: shorter side of the result, resized with antialiasing, aspect kept; None keeps the source's.
         fps: overrules the rate that the file states (a folder of frames states none and counts as 25).
         max_frames: most frames in the range; held against the header before decoding.
@@ -258,21 +246,6 @@ def probe(path: PathLike) -> VideoInfo:
     return VideoInfo(path=path, num_frames=num_frames, fps=fps, **sides)
 
 
-def from_uint8(frames: Pixels) -> Tensor:
-    """`(B, T, H, W, C)` of bytes to a clip `(B, C, T, H, W)` in [-1, 1]."""
-    return torch.from_numpy(frames).movedim(-1, 1).contiguous().float().div_(127.5).sub_(1)
-
-
-def to_uint8(clip: Tensor) -> Pixels:
-    """A clip `(B, C, T, H, W)` to `(B, T, H, W, C)` of bytes, rounded; undoes `from_uint8` exactly."""
-    values = clip.detach().float().cpu()
-    if values.isnan().any():
-        raise VideoError(
-            "the clip holds values that are not numbers (NaN): the model that drew it has diverged"
-        )
-    return values.add(1).mul_(127.5).round_().clamp_(0, 255).byte().movedim(1, -1).contiguous().numpy()
-
-
 # Opening a file: its header at once, its frames one by one, by a generator that opens the file for itself.
 
 
@@ -401,7 +374,9 @@ def _open_video(path: Path, start: float, max_pixels: int) -> _Source:
         true_size = (int(stated[1]), int(stated[2])) if stated else (width, height)
         padded = (width, height) == tuple(side + side % 2 for side in true_size)
         rate = track.average_rate or track.guessed_rate
-        frames = _video_frames(path, start, max_pixels, true_size if padded else None)
+        shape = _square_shape(track, width, height)
+        frames = _video_frames(path, start, max_pixels, true_size if padded else None, shape)
+        width, height = shape or (width, height)
         return _Source(width, height, frames, float(rate) if rate else None, track.frames or None, seconds)
 
 
@@ -413,7 +388,20 @@ def _stated_end(track: Any) -> float | None:
     return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else None
 
 
-def _video_frames(path: Path, start: float, max_pixels: int, true_size: tuple[int, int] | None) -> Frames:
+def _square_shape(track: Any, width: int, height: int) -> tuple[int, int] | None:
+    """Width and height in square pixels; None where the file's are square, or it does not say.
+
+    The longer side of a pixel is kept, as players do, so that no detail is lost.
+    """
+    aspect = track.sample_aspect_ratio or 1  # width by height of a pixel
+    shape = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return None if shape == (width, height) else shape
+
+
+def _video_frames(
+    path: Path, start: float, max_pixels: int, true_size: tuple[int, int] | None,
+    shape: tuple[int, int] | None,
+) -> Frames:  # fmt: skip
     for jump in (True, False) if start > 1 else (False,):
         with _container(path, max_pixels) as (container, track):
             zero, period = track.start_time or 0, 1 / (track.average_rate or FOLDER_FPS)
@@ -432,7 +420,7 @@ def _video_frames(path: Path, start: float, max_pixels: int, true_size: tuple[in
                         raise _EndsEarly("a damaged frame")
                     if time >= start - TICK / 2 and not frame.is_corrupt:  # a broadcast may begin with some
                         num_good += 1
-                        yield time, partial(_frame_rgb, frame, true_size)
+                        yield time, partial(_frame_rgb, path, frame, true_size, shape)
             except (_EndsEarly, av.FFmpegError):
                 if not late:
                     raise
@@ -477,18 +465,38 @@ def _decode(container: Any, track: Any) -> Iterator[av.VideoFrame]:
         raise _EndsEarly(problem)
 
 
-def _frame_rgb(frame: av.VideoFrame, true_size: tuple[int, int] | None) -> Pixels:
+def _frame_rgb(
+    path: Path, frame: av.VideoFrame, true_size: tuple[int, int] | None, shape: tuple[int, int] | None
+) -> Pixels:
     alpha = any(component.is_alpha for component in frame.format.components)
     # A file that names no colour matrix means BT.709 if it is larger than standard definition, else BT.601.
     large = frame.colorspace == NO_MATRIX and min(frame.width, frame.height) > 576
     matrix = Colorspace.ITU709 if large else None
     layout = "rgba" if alpha else "rgb24"
+    width, height = shape or (frame.width, frame.height)
     # 4K is shrunk anyway, so it may be converted without care, which is 20 times faster.
     care = CAREFUL if frame.width * frame.height <= 1920 * 1088 else None
-    pixels: Any = frame.to_ndarray(format=layout, src_colorspace=matrix, interpolation=care)
-    if true_size is not None:
+    pixels: Any = frame.to_ndarray(
+        format=layout, width=width, height=height, src_colorspace=matrix, interpolation=care
+    )
+    if true_size is not None and shape is None:
         pixels = pixels[: true_size[1], : true_size[0]]
-    return np.rot90(_on_black(pixels) if alpha else pixels, frame.rotation // 90)
+    return _as_shown(path, _on_black(pixels) if alpha else pixels, frame)
+
+
+def _as_shown(path: Path, pixels: Pixels, frame: av.VideoFrame) -> Pixels:
+    """Turned and mirrored as the file's display matrix says: x' = a x + c y, y' = b x + d y."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5] / 65536
+    slack = 0.01 * max(abs(a), abs(b), abs(c), abs(d))
+    if max(abs(b), abs(c)) > slack:
+        if max(abs(a), abs(d)) > slack:
+            angle = f"{-math.degrees(math.atan2(b, a)):.0f} degrees"
+            raise VideoError(f"{path} is to be turned by {angle}, which is no quarter turn: write it upright")
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 # Judging, cropping and resizing.
@@ -550,223 +558,3 @@ def _frame_rate(times: list[float], stated: float | None) -> float:
     if max(gaps) - min(gaps) > TICK and abs(span - num / whole) <= 0.01:
         return whole  # a GIF says 24 frames a second with gaps of 4, 4 and 5 hundredths
     return round(num / span, 6)
-
-
-class _Encoding(NamedTuple):
-    container: str
-    codec: str
-    pix_fmt: str
-    options: dict[str, str]
-    container_options: dict[str, str]
-
-
-# The conversion to 4:2:0 averages four pixels; unless told, H.264 takes that to lie half a pixel to the left.
-H264 = {"crf": "18", "chroma_sample_location": "center"}
-ENCODINGS = {
-    ".mp4": _Encoding("mp4", "libx264", "yuv420p", H264, {"movflags": "+faststart"}),
-    ".webm": _Encoding("webm", "libvpx-vp9", "yuv420p", {"crf": "24", "cpu-used": "4", "row-mt": "1"}, {}),
-    ".mkv": _Encoding("matroska", "ffv1", "bgr0", {}, {}),  # exact
-    ".gif": _Encoding("gif", "gif", "pal8", {}, {"loop": "0"}),
-    ".webp": _Encoding("webp", "libwebp", "bgra", {"quality": "90"}, {"loop": "0"}),
-}
-WRITABLE = "name a file ending in .mp4, .webm, .mkv, .gif or .webp, or a folder (no suffix) for .png frames"
-
-
-class VideoWriter:
-    """Writes frames as they come, in the format that the name asks for, one frame of the file for each.
-
-    .mp4 (H.264) and .webm (VP9) are yuv420p and BT.709, which every browser plays; an odd side is made even
-    by repeating the border, which `read_clip` takes off. .mkv (FFV1) is exact. A .gif shows at most 50 frames
-    a second, as browsers slow faster ones down to 10; .webp moves in browsers too. A name without a suffix,
-    or one that ends in `/`, is a folder of `frame_00000.png`, ..., which may replace such a folder only.
-
-    Use it in a `with` block: at its end the file appears, whole; an error leaves none, or the old one.
-
-    Raises:
-        VideoError: if the name, the rate or a frame will not do, or the disk refuses.
-    """
-
-    def __init__(self, path: PathLike, fps: float) -> None:
-        self.path = Path(os.path.abspath(path))
-        is_folder = not self.path.suffix or os.fspath(path).endswith("/") or self.path.is_dir()
-        self.encoding = None if is_folder else ENCODINGS.get(self.path.suffix.lower())
-        if self.encoding is None and not is_folder:
-            raise VideoError(f"cannot write {path}, as {self.path.suffix} is not known: {WRITABLE}")
-        if is_folder and self.path.exists() and not _holds_only_frames(self.path):
-            raise VideoError(f"{path} holds other things than frames, which would be lost: {WRITABLE}")
-        if not 0.1 <= fps <= 1000:
-            raise VideoError(f"fps must be between 0.1 and 1000, got {fps}")
-        fastest = 50 if self.path.suffix.lower() == ".gif" else 1000
-        self.rate = Fraction(min(fps, fastest)).limit_denominator(1001)
-        self.num_frames = 0
-        self._partial = self.path.with_name(f".{self.path.name}.partial")
-        self._size = (0, 0)
-        self._container: Any = None
-        self._track: Any = None
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._clean_up()
-
-    def write(self, frames: Tensor) -> None:
-        """Adds a frame `(C, H, W)`, or a chunk `(C, T, H, W)` or `(1, C, T, H, W)`; all of one size."""
-        chunk = frames[:, None] if frames.ndim == 3 else frames.squeeze(0) if frames.ndim == 5 else frames
-        if chunk.ndim != 4 or len(chunk) not in (1, 3):
-            raise VideoError(
-                f"frames must be 'C H W', 'C T H W' or '1 C T H W', C 1 or 3, got {[*frames.shape]}"
-            )
-        for frame in chunk.expand(3, -1, -1, -1).unbind(1):  # C H W
-            pixels = to_uint8(frame[None, :, None])[0, 0]  # H W C
-            size = (pixels.shape[1], pixels.shape[0])
-            if self.num_frames and size != self._size:
-                raise VideoError(f"frame {self.num_frames} is {size}, not {self._size} as those before it")
-            with self._disk_errors():
-                if self.num_frames == 0:
-                    self._begin(*size)
-                if self._container is None:
-                    Image.fromarray(pixels).save(self._partial / f"frame_{self.num_frames:05d}.png")
-                else:
-                    video_frame = _video_frame(pixels, self._track.pix_fmt)
-                    video_frame.pts, video_frame.time_base = self.num_frames, 1 / self.rate
-                    self._container.mux(self._track.encode(video_frame))
-            self.num_frames += 1
-
-    def _begin(self, width: int, height: int) -> None:
-        self._size = width, height
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.encoding is None:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir()
-            return
-        name, codec, pix_fmt, options, container_options = self.encoding
-        self._container = av.open(str(self._partial), "w", format=name, options=container_options)
-        self._track = self._container.add_stream(codec, rate=self.rate, options=options)
-        self._track.width, self._track.height, self._track.pix_fmt = width, height, pix_fmt
-        context = self._track.codec_context
-        context.time_base = 1 / self.rate
-        if pix_fmt == "yuv420p":
-            context.width, context.height = width + width % 2, height + height % 2
-            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-            context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-            self._container.metadata["comment"] = f"true size {width}x{height}"
-
-    def _finish(self) -> None:
-        if self.num_frames == 0:
-            raise VideoError(f"there are no frames to write to {self.path}: draw at least one")
-        with self._disk_errors():
-            if self._container is not None:
-                self._container.mux(self._track.encode(None))
-                self._container.close()
-            elif self.path.exists():
-                shutil.rmtree(self.path)
-            self._partial.replace(self.path)
-
-    def _clean_up(self) -> None:
-        if self._container is not None:
-            with suppress(OSError, av.FFmpegError):
-                self._container.close()
-            self._partial.unlink(missing_ok=True)
-        elif self.encoding is None:
-            shutil.rmtree(self._partial, ignore_errors=True)
-
-    @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, av.FFmpegError) as error:
-            advice = "free some space or choose another place"
-            raise VideoError(
-                f"{self.path} cannot be written ({error.strerror or error}): {advice}"
-            ) from error
-
-
-def write_clip(path: PathLike, clip: Tensor | Iterable[Tensor], fps: float) -> None:
-    """Writes a clip, or frames or chunks as they come, holding no more than one. See `VideoWriter`."""
-    with VideoWriter(path, fps) as writer:
-        for frames in [clip] if isinstance(clip, Tensor) else clip:
-            writer.write(frames)
-
-
-def _video_frame(pixels: Pixels, pix_fmt: str) -> av.VideoFrame:
-    if pix_fmt == "pal8":
-        image = Image.fromarray(pixels)
-        sample = image.resize((48, 48), Image.Resampling.NEAREST)  # enough to choose colours from, and fast
-        colours = sample.quantize(256, Image.Quantize.MAXCOVERAGE)
-        indices = np.asarray(image.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG))
-        rgb = np.array(colours.getpalette(), np.uint8).reshape(-1, 3)
-        palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
-        palette[: len(rgb), 1:] = rgb
-        paletted: Any = (indices, palette)
-        return av.VideoFrame.from_ndarray(paletted, format="pal8")
-    if pix_fmt != "yuv420p":
-        return av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pix_fmt)
-    height, width = pixels.shape[:2]
-    even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
-        format=pix_fmt,
-        dst_colorspace=Colorspace.ITU709,
-        dst_color_range=ColorRange.MPEG,
-        interpolation=CAREFUL,
-    )
-
-
-def _holds_only_frames(folder: Path) -> bool:
-    return folder.is_dir() and all(re.fullmatch(r"frame_\d+\.png", file.name) for file in folder.iterdir())
-
-
-def side_by_side(*clips: Tensor, gap: int = 4) -> Tensor:
-    """Clips `(B, C, T, H, W)` of one height, `gap` white columns between, as long as the shortest."""
-    if len({clip.shape[-2] for clip in clips}) != 1:
-        raise ValueError(f"clips side by side need one height, got {[clip.shape[-2] for clip in clips]}")
-    num_frames = min(clip.shape[2] for clip in clips)
-    white = clips[0].new_ones((*clips[0].shape[:2], num_frames, clips[0].shape[3], gap))
-    return torch.cat([part for clip in clips for part in (white, clip[:, :, :num_frames])][1:], dim=-1)
-
-
-def contact_sheet(rows: Sequence[Tensor], columns: int = 8, gap: int = 2) -> Image.Image:
-    """One clip `(1, C, T, H, W)` a row: up to `columns` of its frames, evenly spaced from first to last."""
-    strips = []
-    for clip in rows:
-        shown = torch.linspace(0, clip.shape[2] - 1, min(columns, clip.shape[2])).round().long()
-        strip = side_by_side(*clip[:1, :, shown].split(1, dim=2), gap=gap)  # 1 C 1 H W
-        strips.append(F.pad(strip, (0, 0, 0, gap), value=1.0))
-    width = max(strip.shape[-1] for strip in strips)
-    sheet = torch.cat([F.pad(strip, (0, width - strip.shape[-1]), value=1.0) for strip in strips], dim=-2)
-    return Image.fromarray(to_uint8(sheet[..., :-gap, :])[0, 0])
-
-
-def write_contact_sheet(path: PathLike, rows: Sequence[Tensor], columns: int = 8) -> None:
-    """Writes `contact_sheet` as a .png file."""
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise VideoError(f"a contact sheet is a picture, got {path}: name a file ending in .png")
-    sheet, unfinished = contact_sheet(rows, columns), path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(unfinished, format="PNG")
-        unfinished.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise VideoError(
-            f"{path} cannot be written ({error.strerror or error}): choose another place"
-        ) from error
-
-
-def encode_jpeg(frame: Tensor, quality: int = 92) -> bytes:
-    """A frame `(3, H, W)` as a JPEG picture without chroma subsampling, for a live view."""
-    pixels = to_uint8(frame[None, :, None])[0, 0]  # H W C
-    memory = io.BytesIO()
-    Image.fromarray(pixels).save(memory, format="JPEG", quality=quality, subsampling=0)
-    return memory.getvalue()
-
-
-def xt_slice(clip: Tensor, y: int) -> Tensor:
-    """Row `y` over time: `(B, C, T, H, W)` to `(B, C, T, W)`, time downwards."""
-    return clip[:, :, :, y]
