@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dtsgan.errors import ConfigError, RunError
+from dtsgan.jobs import try_lock
 from dtsgan.rundir import read_json, write_json
 
 Row = dict[str, Any]  # one line of results.jsonl
@@ -167,11 +168,7 @@ class ReportDir:
         Raises:
             RunError: if another process works on this folder.
         """
-        import fcntl
-
         with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(f"{self.path} is being worked on by another dtsgan compare") from error
+            if not try_lock(file):
+                raise RunError(f"{self.path} is being worked on by another dtsgan compare")
             yield
