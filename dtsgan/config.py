@@ -66,12 +66,14 @@ class ModelConfig:
     position_maps: bool = False  # anchored only: six learned maps tell the networks where they are
     static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
     patch_transport: bool = False  # put the source's patches in place of what the linear model drew
+    patch_stride: int = 1  # frames between two choices of patches, which last from one to the next
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     num_components: int = 60  # of the linear coarse model
     num_lags: int = 2  # frames of memory of the linear coarse model
 
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
+        _bounds(self, patch_stride=(1, 16))
         if self.coarse == "linear" and self.layout == "free":
             raise ConfigError(
                 "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"
@@ -282,6 +284,7 @@ _FAST = Config(
     model=ModelConfig(
         coarse="linear",
         patch_transport=True,
+        patch_stride=4,  # where the clip is known, what suits it
         restore_contrast=True,
         features=(16,),
         norm="none",

@@ -26,6 +26,7 @@ from dtsgan.config import preset as find_preset
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.estimate import check_memory, estimate
 from dtsgan.model import DTSGAN
+from dtsgan.patch_transport import natural_stride
 from dtsgan.predict import TIME_SHARE, EncoderTraining
 from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.rundir import RunDir, write_json
@@ -93,6 +94,8 @@ def train(
             else "anchored"
         )
     config = find_preset(preset, "free" if layout == "free" else "anchored").with_settings(changes)
+    if config.model.patch_transport and not {"patch_stride", "model.patch_stride"} & {*changes}:
+        config = config.with_settings({"patch_stride": natural_stride(clip)})
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))
     check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)

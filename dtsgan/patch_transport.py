@@ -10,11 +10,16 @@ equally often. That is done on a small ladder of sizes, as patch nearest neighbo
 Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
 is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
 
+Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
+them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
+source changes (`natural_stride`).
+
 A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
 So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,16 +28,16 @@ from torch import Tensor, nn
 from dtsgan.pyramid import Size, resize, upsample, upsampling
 
 PATCH = 7  # pixels, each way
-DEPTH = 3  # frames
 STRIDE = 2  # pixels between neighbouring patches
+COMPARED = 5  # frames of a patch, at most, that it is compared by
 SMALLEST, FACTOR = 20, 1.7  # the ladder: shorter side of its first rung, and about how much one is larger
 MAX_FRAMES = 112  # frames of the source that are kept: a model of 150 pixels stays under 3 MB
-RUN = 28  # of a longer source, runs of so many frames are kept, spread over it
+RUN = 28  # of a longer source, runs of so many frames are kept, spread over it; for long patches twice that
 NUM_FEATURES = 32  # principal components of a patch in which patches are compared
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
 POTENTIAL_UNIT = 64
 GRID = 2.0**12  # colours are rounded to its inverse between rungs
-SAMPLES = (16, 24)  # draws and frames each, on which the potentials are found
+SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
 SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
@@ -47,13 +52,75 @@ def ladder(size: Size) -> list[Size]:
     return [(round(size[0] * side / short), round(size[1] * side / short)) for side in sides] + [size]
 
 
-def kept_frames(num_frames: int) -> list[int]:
+def kept_frames(num_frames: int, reach: int = 1) -> list[int]:
     """The frames of a source of `num_frames` that are remembered: all, or runs spread over it."""
     if num_frames <= MAX_FRAMES:
         return list(range(num_frames))
-    runs = MAX_FRAMES // RUN
-    starts = [round(k * (num_frames - RUN) / (runs - 1)) for k in range(runs)]
-    return sorted({start + k for start in starts for k in range(RUN)})
+    run = RUN if reach == 1 else 2 * RUN
+    runs = MAX_FRAMES // run
+    starts = [round(k * (num_frames - run) / (runs - 1)) for k in range(runs)]
+    return sorted({start + k for start in starts for k in range(run)})
+
+
+def natural_stride(clip: Tensor) -> int:
+    """Frames from one choice of patches to the next that suit a clip `(1, 3, N, H, W)`: 2, 4 or 8, the more
+    the slower it changes. What counts is how many frames apart frames differ half as much as any two."""
+    small = resize(clip, (SMALLEST, SMALLEST))
+    variance = 2 * small.var(2, correction=0).mean()
+    lags = range(1, min(7, clip.shape[2]))
+    apart = [(small[:, :, lag:] - small[:, :, :-lag]).square().mean() for lag in lags]
+    # any two frames differ by two variances
+    half = next((lag for lag, difference in zip(lags, apart, strict=True) if difference > variance), 7)
+    stride = 2 if half <= 2 else 4 if half <= 6 else 8
+    while stride > 2 and clip.shape[2] < 6 * stride:  # a short clip has few long patches
+        stride //= 2
+    return stride
+
+
+@dataclass(frozen=True)
+class PatchTimes:
+    """At which frames patches are chosen, and what a frame shows of them. Anchor k is the frame of choice k.
+
+    With a stride of 1 a frame is an average over the choices of three frames (Gaussian weights); else it
+    fades from the choice before it to the one after it. In a loop the anchors have its period.
+    """
+
+    stride: int
+    period: int = 0
+
+    @property
+    def reach(self) -> int:
+        """Frames of a patch before and after its anchor."""
+        return max(1, self.stride - 1)
+
+    @property
+    def _in_period(self) -> int:
+        return -(-self.period // self.stride)
+
+    def anchor(self, k: int) -> int:
+        if not self.period:
+            return k * self.stride
+        turn, part = divmod(k, self._in_period)
+        return turn * self.period + part * self.period // self._in_period
+
+    def last_before(self, frame: int) -> int:
+        """The number of the last anchor that is not after `frame`."""
+        if not self.period:
+            return frame // self.stride
+        turn, rest = divmod(frame, self.period)
+        return turn * self._in_period + ((rest + 1) * self._in_period - 1) // self.period
+
+    def shares(self, frame: int) -> list[tuple[int, int, float]]:
+        """What a frame shows: numbers of anchors, the frame of each one's patches, and their weights."""
+        k = self.last_before(frame)
+        if self.stride == 1:
+            weights = [math.exp(-(j**2) / (2 * TEMPORAL_SIGMA**2)) for j in (-1, 0, 1)]
+            return [(k - j, j, w / sum(weights)) for j, w in zip((-1, 0, 1), weights, strict=True)]
+        begin, end = self.anchor(k), self.anchor(k + 1)
+        part = (frame - begin) / (end - begin)
+        # at the anchor itself the next patch need not have begun
+        later = (k + 1, frame - end, part) if part else (k, 0, 0.0)
+        return [(k, frame - begin, 1 - part), later]
 
 
 class PatchTransport(nn.Module):
@@ -61,22 +128,29 @@ class PatchTransport(nn.Module):
 
     clip: Tensor  # 3 K h w, uint8
 
-    def __init__(self, size: Size, num_frames: int, restore_contrast: bool = False) -> None:
+    def __init__(self, size: Size, num_frames: int, stride: int = 1, restore_contrast: bool = False) -> None:
+        """
+        Args:
+            stride: frames between the choices of patches; see `PatchTimes`.
+        """
         super().__init__()
         self.sizes = ladder(size)
-        kept = kept_frames(num_frames)
-        # a patch is DEPTH frames: its middle frame needs both neighbours
-        self.centres = [i for i in range(1, len(kept) - 1) if kept[i + 1] - kept[i - 1] == 2]
+        self.times = PatchTimes(stride)
+        reach = self.times.reach
+        kept = kept_frames(num_frames, reach)
+        # a patch needs the frames before and after its own
+        within = range(reach, len(kept) - reach)
+        self.centres = [i for i in within if kept[i + reach] - kept[i - reach] == 2 * reach]
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
-        self.rungs = nn.ModuleList(Rung(s, len(self.centres), restore_contrast) for s in self.sizes)
+        self.rungs = nn.ModuleList(Rung(s, len(self.centres), stride, restore_contrast) for s in self.sizes)
         self._ready: torch.device | None = None  # where the rungs are prepared
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_ready", None))
 
     @property
     def margin(self) -> int:
         """Frames of the linear video that are needed before and after each frame."""
-        return (DEPTH - 1) * len(self.rungs)
+        return sum(rung.margin for rung in self._rungs())
 
     def fit(self, clip: Tensor, samples: Tensor, color_matrix: Tensor) -> None:
         """Finds the potentials.
@@ -88,17 +162,20 @@ class PatchTransport(nn.Module):
             color_matrix: 3 x 3, to colours in which differences are to be judged.
         """
         self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
-        video = on_grid(samples)
+        video, first = on_grid(samples), 0  # the number of its first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
             if k:
                 video = enlarge(video, rung.size)
             rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
-            rung.find_potentials(video)
-            chosen = [rung.choose(one) for one in video.split(1)]
+            plan = Plan.of(self.times, first + rung.margin, video.shape[2] - 2 * rung.margin)
+            at = [self.times.anchor(number) - first for number in plan.numbers]
+            rung.find_potentials(video, at)
+            chosen = [rung.choose(one, at) for one in video.split(1)]
             if rung.contrast is not None:
-                rung.find_contrast(chosen, values)
-            video = torch.cat([on_grid(rung.vote(one)) for one in chosen])
+                rung.find_contrast(chosen, plan, values)
+            video = torch.cat([on_grid(rung.vote(one, plan)) for one in chosen])
+            first += rung.margin
         self._ready = self.clip.device
 
     def prepared(self) -> list["Rung"]:
@@ -123,22 +200,56 @@ class PatchTransport(nn.Module):
         ]
 
 
-class Rung(nn.Module):
-    """One size of the ladder. Shapes: P places, n patches each, d features, p = 3 PATCH^2 values a frame."""
+@dataclass(frozen=True)
+class Plan:
+    """What some frames in a row show, T of them, of the choices at A anchors."""
 
-    basis: Tensor  # DEPTH p, d
+    numbers: list[int]  # of the anchors
+    shown: Tensor  # 2 or 3, T: which of them
+    offsets: Tensor  # the frame of their patches
+    weights: Tensor
+
+    @classmethod
+    def of(cls, times: PatchTimes, start: int, count: int, device: torch.device | str = "cpu") -> "Plan":
+        """The plan of `count` frames from `start` on."""
+        shares = [times.shares(frame) for frame in range(start, start + count)]
+        numbers = sorted({number for frame in shares for number, _, _ in frame})
+        shown, offsets, weights = (
+            torch.tensor(list(zip(*rows, strict=True)), device=device)
+            for rows in (
+                [[numbers.index(number) for number, _, _ in frame] for frame in shares],
+                [[offset for _, offset, _ in frame] for frame in shares],
+                [[weight for _, _, weight in frame] for frame in shares],
+            )
+        )
+        return cls(numbers, shown, offsets, weights.double())
+
+
+class Rung(nn.Module):
+    """One size of the ladder. Shapes: P places, n patches each, f frames of a patch that are compared, d
+    features, p = 3 PATCH^2 values a frame."""
+
+    basis: Tensor  # f p, d
     potentials: Tensor  # P n, in units of POTENTIAL_UNIT
     contrast: Tensor | None  # h w, what the average's deviation from the mean over time is multiplied by
 
-    def __init__(self, size: Size, num_patches: int, restore_contrast: bool) -> None:
+    def __init__(self, size: Size, num_patches: int, stride: int, restore_contrast: bool) -> None:
         super().__init__()
         self.size = size
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
+        self.reach = PatchTimes(stride).reach
+        count = min(COMPARED, 2 * self.reach + 1)
+        self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]
         places = self.grid[0] * self.grid[1]
-        values = DEPTH * 3 * PATCH**2
+        values = count * 3 * PATCH**2
         self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
         self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
         self.register_buffer("contrast", torch.ones(size, dtype=torch.float16) if restore_contrast else None)
+
+    @property
+    def margin(self) -> int:
+        """Frames of the video below that are needed before and after each frame."""
+        return 2 * self.reach
 
     def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
@@ -146,13 +257,12 @@ class Rung(nn.Module):
         covariance = torch.zeros(len(self.basis), len(self.basis), dtype=torch.float64, device=clip.device)
         for places in torch.arange(flat.shape[1]).split(64):  # all at once they would take a gigabyte
             part = flat[:, places]
-            patches = torch.cat([part[[c + k for c in centres]] for k in (-1, 0, 1)], 2).double()
-            patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, DEPTH p
+            patches = torch.cat([part[[c + k for c in centres]] for k in self.compared], 2).double()
+            patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, f p
             covariance += patches.T @ patches
         # the same as patches of changed colours: kron(I, matrix, I) on the values of a patch
-        colors = torch.kron(
-            torch.eye(DEPTH).double(), torch.kron(color_matrix.cpu(), torch.eye(PATCH**2).double())
-        ).to(covariance)
+        frames, pixels = torch.eye(len(self.compared)).double(), torch.eye(PATCH**2).double()
+        colors = torch.kron(frames, torch.kron(color_matrix.cpu(), pixels)).to(covariance)
         _, vectors = torch.linalg.eigh(colors @ covariance @ colors.T)
         axes = vectors[:, -NUM_FEATURES:].flip(1)
         self.basis.copy_(colors.T @ axes)
@@ -164,16 +274,17 @@ class Rung(nn.Module):
         parts = [self._unfold(part).to(torch.uint8) for part in pixels.split(16, 1)]
         self.patches = torch.cat(parts)  # K P p
         self.centres = torch.tensor(centres, device=values.device)
-        basis = torch.cat([*self.basis.double().unflatten(0, (DEPTH, -1))], 1)  # p, DEPTH d
+        count = len(self.compared)
+        basis = torch.cat([*self.basis.double().unflatten(0, (count, -1))], 1)  # p, f d
         places = self.grid[0] * self.grid[1]
         keys = basis.new_zeros(len(centres), places, NUM_FEATURES)  # n P d
         for first in range(0, coarse.shape[1], 16):
             part = self._unfold(coarse[:, first : first + 16]).double() @ basis
-            part = part.unflatten(2, (DEPTH, -1))  # 16 P DEPTH d
-            for k in (-1, 0, 1):
+            part = part.unflatten(2, (count, -1))  # 16 P f d
+            for i, k in enumerate(self.compared):
                 frames = self.centres + k - first
                 here = (frames >= 0) & (frames < len(part))
-                keys[here] += part[frames[here], :, k + 1]
+                keys[here] += part[frames[here], :, i]
         self.mean = keys.mean(0)  # P d
         keys -= self.mean
         largest = torch.maximum(keys.amax((0, 2)), -keys.amin((0, 2)))
@@ -188,10 +299,10 @@ class Rung(nn.Module):
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
 
-    def find_potentials(self, video: Tensor) -> None:
-        """Solves the transport between the patches of `video` and the real ones of the same place, by
-        Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019)."""
-        queries = torch.cat([self._features(one).flatten(1, 2) for one in video.split(1)], 1)  # P M d
+    def find_potentials(self, video: Tensor, at: list[int]) -> None:
+        """Solves the transport between the patches of `video` at the frames `at` and the real ones of the
+        same place, by Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019)."""
+        queries = torch.cat([self._features(one, at).flatten(1, 2) for one in video.split(1)], 1)  # P M d
         for low in range(0, len(queries), 32):
             block = slice(low, low + 32)
             cost = self.lengths[block] - 2 * queries[block] @ self.keys[block]  # P M n
@@ -208,58 +319,59 @@ class Rung(nn.Module):
             price = (price - price.mean(2, keepdim=True)) * unit / POTENTIAL_UNIT
             self.potentials[block] = price[:, 0].round().clamp(-32768, 32767).to(torch.int16)
 
-    def choose(self, video: Tensor, new: float = 1.0) -> Tensor:
-        """The patch for each place: `(B, 3, T + 2, h, w)` to indices `(B, T, P)`; `new` weights the
-        potentials."""
-        batch, length = video.shape[0], video.shape[2] - DEPTH + 1
+    def choose(self, video: Tensor, at: list[int], new: float = 1.0) -> Tensor:
+        """The patch for each place at the frames `at` of `(B, 3, T, h, w)`: indices `(B, A, P)`. `new`
+        weights the potentials."""
         prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
         chosen = []
-        for t in range(0, length, 8):
-            queries = self._features(video[:, :, t : t + 8 + DEPTH - 1]).flatten(1, 2)  # P BT d
-            chosen.append((prices - 2 * queries @ self.keys).argmin(2).T.unflatten(0, (batch, -1)))
+        for low in range(0, len(at), 8):
+            queries = self._features(video, at[low : low + 8]).flatten(1, 2)  # P BA d
+            chosen.append((prices - 2 * queries @ self.keys).argmin(2).T.unflatten(0, (len(video), -1)))
         return torch.cat(chosen, 1)
 
-    def find_contrast(self, chosen: list[Tensor], values: Tensor) -> None:
+    def find_contrast(self, chosen: list[Tensor], plan: Plan, values: Tensor) -> None:
         """Sets `contrast` to what makes the deviation of the averages of `chosen` that of the real clip
         `(3, K, h, w)`, neighbouring pixels taken together."""
         assert self.contrast is not None
-        off = [(self.average(one) - self.middle).square().mean((0, 2)) for one in chosen]  # 3 h w
+        off = [(self.average(one, plan) - self.middle).square().mean((0, 2)) for one in chosen]  # 3 h w
         powers = torch.stack([values.double().var(1, correction=0), torch.stack(off).mean(0)]).sum(1)
         real, drawn = F.avg_pool2d(powers[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
         self.contrast.copy_((real / drawn.clamp(min=1e-9)).sqrt().clamp(1, MAX_CONTRAST))
 
-    def vote(self, chosen: Tensor, new: float = 1.0) -> Tensor:
-        """What overlapping patches show together: indices `(B, T + 2, P)` to `(B, 3, T, h, w)`, float64.
-        `new` weights the contrast that is restored."""
-        video = self.average(chosen)
+    def vote(self, chosen: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
+        """What overlapping patches show together: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64. `new`
+        weights the contrast that is restored."""
+        video = self.average(chosen, plan)
         if self.contrast is None:
             return video
         gain = 1 + new * (self.contrast.double() - 1)
         return (self.middle + gain * (video - self.middle)).clamp(self.lowest, self.highest)
 
-    def average(self, chosen: Tensor) -> Tensor:
-        """The average of overlapping patches: indices `(B, T + 2, P)` to `(B, 3, T, h, w)`, float64."""
-        batch, length = chosen.shape[0], chosen.shape[1] - DEPTH + 1
-        if length > 8:  # the same frames in less memory
-            starts = range(0, length, 8)
-            return torch.cat([self.average(chosen[:, t : t + 8 + DEPTH - 1]) for t in starts], 2)
+    def average(self, chosen: Tensor, plan: Plan) -> Tensor:
+        """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64."""
         places = torch.arange(chosen.shape[2], device=chosen.device)
-        weights = [math.exp(-(k**2) / (2 * TEMPORAL_SIGMA**2)) for k in (-1, 0, 1)]
-        total = torch.zeros((), dtype=torch.float64, device=chosen.device)
-        for k, weight in zip((-1, 0, 1), weights, strict=True):
-            middle = self.centres[chosen[:, 1 - k : 1 - k + length]]
-            total = total + weight * self.patches[middle + k, places].double()  # B T P p
-        total = total * (self.window / sum(weights))
-        video = self._fold(total.flatten(0, 1).transpose(1, 2)) / self.total  # BT 3 h w
-        return video.unflatten(0, (batch, length)).transpose(1, 2) / 127.5 - 1
+        parts = []
+        for low in range(0, plan.shown.shape[1], 8):  # the same frames in less memory
+            total = torch.zeros((), dtype=torch.float64, device=chosen.device)
+            now = slice(low, low + 8)
+            rows = zip(plan.shown[:, now], plan.offsets[:, now], plan.weights[:, now], strict=True)
+            for shown, offsets, weights in rows:
+                frames = self.centres[chosen[:, shown]] + offsets[:, None]  # B T P
+                total = total + weights[:, None, None] * self.patches[frames, places].double()  # B T P p
+            total = total * self.window
+            video = self._fold(total.flatten(0, 1).transpose(1, 2)) / self.total  # BT 3 h w
+            parts.append(video.unflatten(0, (len(chosen), -1)).transpose(1, 2) / 127.5 - 1)
+        return torch.cat(parts, 2)
 
-    def _features(self, video: Tensor) -> Tensor:
-        """Whole numbers `(P, B, T, d)` of the patches of `(B, 3, T + 2, h, w)`."""
-        batch, length = video.shape[0], video.shape[2] - DEPTH + 1
-        flat = self._unfold(video.transpose(0, 1).flatten(1, 2)).double()  # B(T+2) P p
-        basis = self.basis.double().unflatten(0, (DEPTH, -1))
-        parts = [(flat @ part).unflatten(0, (batch, -1))[:, k : k + length] for k, part in enumerate(basis)]
-        features = (parts[0] + parts[1] + parts[2] - self.mean) * self.gain  # B T P d
+    def _features(self, video: Tensor, at: list[int]) -> Tensor:
+        """Whole numbers `(P, B, A, d)` of the patches of `(B, 3, T, h, w)` at the frames `at`."""
+        basis = self.basis.double().unflatten(0, (len(self.compared), -1))
+        total = -self.mean
+        for k, part in zip(self.compared, basis, strict=True):
+            frames = video[:, :, [frame + k for frame in at]]
+            flat = self._unfold(frames.transpose(0, 1).flatten(1, 2)).double()  # BA P p
+            total = total + (flat @ part).unflatten(0, (len(video), -1))  # B A P d
+        features = total * self.gain
         return features.round().clamp(-LIMIT, LIMIT).float().permute(2, 0, 1, 3)
 
     def _unfold(self, clip: Tensor) -> Tensor:

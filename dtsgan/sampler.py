@@ -17,7 +17,7 @@ from torch import Tensor
 from dtsgan import noise
 from dtsgan.linear_dynamics import LinearDynamics, companion, loop_gain
 from dtsgan.networks import SLOPE, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.patch_transport import DEPTH, Rung, enlarge, on_grid
+from dtsgan.patch_transport import PatchTimes, Plan, Rung, enlarge, on_grid
 from dtsgan.pyramid import Size
 
 CHUNK = 8  # frames drawn at a time: enough to keep the convolutions busy, few enough to stay in cache
@@ -159,24 +159,31 @@ class LinearSource:
 
 
 class PatchSource:
-    """One rung of the patch transport, with the last frames and choices that the next ones overlap."""
+    """One rung of the patch transport from frame `start` on, with the frames and choices that the next ones
+    need; `below` begins `rung.margin` frames earlier."""
 
-    def __init__(self, rung: Rung, below: Source, draw: Draw) -> None:
+    def __init__(self, rung: Rung, times: PatchTimes, below: Source, draw: Draw, start: int) -> None:
         self.rung, self.below = rung, below
+        self.times = replace(times, period=draw.period)
         self.new = min(1.0, draw.blend[1])
-        self.frames: Tensor | None = None
-        self.chosen: Tensor | None = None
+        self.next = start
+        self.frames: Tensor | None = None  # of the video below, those before `next` that are needed again
+        self.chosen: dict[int, Tensor] = {}  # B P, by the number of the anchor
 
     def take(self, count: int) -> Tensor:
-        overlap = DEPTH - 1
-        fresh = self.below.take(count if self.frames is not None else count + 2 * overlap)
+        margin = self.rung.margin
+        fresh = self.below.take(count if self.frames is not None else count + 2 * margin)
         fresh = enlarge(on_grid(fresh), self.rung.size)
         frames = fresh if self.frames is None else torch.cat([self.frames, fresh], 2)
-        self.frames = frames[:, :, -overlap:].clone()
-        chosen = self.rung.choose(frames, self.new)
-        chosen = chosen if self.chosen is None else torch.cat([self.chosen, chosen], 1)
-        self.chosen = chosen[:, -overlap:].clone()
-        return self.rung.vote(chosen, self.new)
+        self.frames = frames[:, :, count:].clone()
+        plan = Plan.of(self.times, self.next, count, fresh.device)
+        missing = [number for number in plan.numbers if number not in self.chosen]
+        if missing:
+            at = [self.times.anchor(number) - self.next + margin for number in missing]
+            self.chosen |= zip(missing, self.rung.choose(frames, at, self.new).unbind(1), strict=True)
+        self.chosen = {number: self.chosen[number] for number in plan.numbers}
+        self.next += count
+        return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, self.new)
 
 
 class CoarseSource:
@@ -190,9 +197,12 @@ class CoarseSource:
         assert isinstance(model, LinearDynamics)
         self.pyramid, self.place = pyramid, place
         margin = transport.margin if transport else 0
-        self.source: Source = guidance.linear(model, draw, start - margin)
-        for rung in transport.prepared() if transport else ():
-            self.source = PatchSource(rung, self.source, draw)
+        first = start - margin
+        self.source: Source = guidance.linear(model, draw, first)
+        if transport is not None:
+            for rung in transport.prepared():
+                first += rung.margin
+                self.source = PatchSource(rung, transport.times, self.source, draw, first)
 
     def take(self, count: int) -> Tensor:
         clip = self.pyramid.whiten(self.source.take(count).float())

@@ -17,7 +17,7 @@ from dtsgan.errors import ConfigError, TrainingDivergedError, VideoError
 from dtsgan.estimate import has_fast_bfloat16, scale_flops
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.networks import PatchDiscriminator, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.patch_transport import DEPTH, SAMPLES
+from dtsgan.patch_transport import SAMPLES, PatchTimes
 from dtsgan.pyramid import Size, build_pyramid, resize, scale_sizes, upsample
 from dtsgan.sampler import Draw, LinearSource, Stream
 
@@ -556,7 +556,8 @@ def check_length(config: Config, num_frames: int) -> None:
     """
     forced = config.train.teacher_forced and config.pyramid.num_scales > 1
     needed = config.pyramid.num_frames + (2 * config.model.margin if forced else 0)
-    needed = max(needed, DEPTH) if config.model.patch_transport else needed
+    if config.model.patch_transport:
+        needed = max(needed, 2 * PatchTimes(config.model.patch_stride).reach + 1)
     if num_frames < needed:
         raise VideoError(
             f"the video has {num_frames} frames and the {config.preset} preset needs {needed}: "
