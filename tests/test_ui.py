@@ -520,7 +520,7 @@ def test_runs_made_elsewhere_are_listed_on_one_s_own_computer(tmp_path):
 def test_the_loss_curves_are_drawn_from_the_log():
     lines = [{"seconds": k, "scale": k // 5, "swd": 1 / (k + 1), "generator": 2.0} for k in range(10)]
     svg = progress.loss_curves(lines)
-    assert svg.count("<polyline") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
+    assert svg.count("<path") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
     assert progress.loss_curves(lines[:2]) == ""
 
 

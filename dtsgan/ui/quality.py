@@ -16,7 +16,7 @@ from dtsgan.errors import ConfigError, VideoError
 from dtsgan.evaluate import evaluate
 from dtsgan.report import write_report
 from dtsgan.ui.library import Texture
-from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.train import check_upload
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import write_clip
@@ -45,17 +45,24 @@ def quality_tab(page: Page, tab: gr.Tab) -> None:
         "scores that "
         "always stand beside what real footage and broken video get.",
     )
-    with gr.Row(elem_classes="dt-row-tight"):
-        picker = texture_picker(page, tab)
-        count = gr.Slider(2, most, min(8, most), step=1, label="Videos", min_width=200)
-        go = gr.Button("Draw and score", variant="primary", min_width=150)
-        cancel = gr.Button("Cancel", visible=False, min_width=90)
-    with gr.Accordion("Compare with another clip", open=False):
-        reference = gr.File(
-            label="Real video (the texture's own source when empty)", type="filepath", height=110
-        )
-    note = gr.HTML(apply_default_css=False)
-    grid = gr.HTML(apply_default_css=False)
+    with gr.Column(elem_classes="dt-panel"):
+        with gr.Row(elem_classes="dt-row-tight"):
+            picker = texture_picker(page, tab)
+            count = gr.Slider(2, most, min(8, most), step=1, label="Videos", min_width=200)
+            go = gr.Button("Draw and score", variant="primary", min_width=150)
+            cancel = gr.Button("Cancel", visible=False, min_width=90)
+        with gr.Accordion("Compare with another clip", open=False):
+            reference = gr.File(
+                label="Real video (the texture's own source when empty)", type="filepath", height=110
+            )
+        note = gr.HTML(apply_default_css=False)
+    grid = gr.HTML(
+        empty(
+            "Many of one texture, side by side",
+            "Each seed is another video. Draw some, and see how far apart they are and how near to the real.",
+        ),
+        apply_default_css=False,
+    )
     scores = gr.HTML(apply_default_css=False)
     report = gr.File(label="Report", visible=False)
 
