@@ -533,7 +533,7 @@ def test_scores_stand_beside_their_floors_and_distances_in_a_map():
         "lpips_matrix": [[0.0, 0.4], [0.4, 0.0]],
     }
     page = quality.scores_html(found)
-    assert "how &lt;much&gt; it moves" in page and page.count('class="real"') == 1 and "noise" in page
+    assert "how &lt;much&gt; it moves" in page and page.count('<i class="real"') == 1 and "noise" in page
     assert "mean distance 0.400" in page and page.count("<rect") == 2
     assert "1 scores are not available" in page and "no weights" in page
     at = [float(place) for place in re.findall(r"left:([\d.]+)%", page)]

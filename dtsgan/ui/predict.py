@@ -129,7 +129,9 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             place = page.library.new_clip()
             write_clip(place, clip, model.fps)
             error = first_frame_error(start, clip)
-            figures += _figure(place, f"seed {wish.seed + k} · begins with the picture, to {error:.0f} dB")
+            figures += _figure(
+                place, f"seed {wish.seed + k} · its first frame is the picture ({error:.0f} dB)"
+            )
             yield f'<div class="dt-many wide">{figures}</div>', progress_bar((k + 1) / count, "")
         yield f'<div class="dt-many wide">{figures}</div>', ""
 

@@ -115,8 +115,8 @@ def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) 
 def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 120) -> str:
     """The losses from line to line of the log as an inline SVG, each drawn to its own range.
 
-    Finer scales stand to the right and are not joined: each has losses of its own. Of a run that learns to predict, too, what is learned
-    now is drawn.
+    Finer scales stand to the right and are not joined: each has losses of its own. Where a run learns to
+    predict after the texture, the losses are those of what is learned now.
     """
     stage = lines[-1].get("stage") if lines else None
     lines = [line for line in lines if line.get("stage") == stage]
@@ -127,9 +127,7 @@ def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 1
     curves, legend = [], []
     for k, name in enumerate(names[:3]):
         points = [
-            (k * across, float(line[name]), line.get("scale"))
-            for k, line in enumerate(lines)
-            if name in line
+            (k * across, float(line[name]), line.get("scale")) for k, line in enumerate(lines) if name in line
         ]
         values = sorted(v for _, v, _ in points)
         low, high = values[0], values[min(len(values) - 1, int(0.97 * len(values)))]
