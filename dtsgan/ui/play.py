@@ -234,8 +234,8 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
     )  # fmt: skip
     drawing.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
     drawing.success(
-        None, None, None, queue=False, api_visibility="private",
-        js="() => { window.dtsgan.download(); }",
+        None, saved, None, queue=False, api_visibility="private",
+        js="(file) => { window.dtsgan.download(file); }",
     )  # fmt: skip
     cancel.click(
         lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[drawing], queue=False,

@@ -268,11 +268,13 @@
     if (event.key === " " && !stopped && event.target === document.body) { event.preventDefault(); pause(); }
   });
 
-  // The link to the saved file appears when Gradio has drawn it; then it is as if it had been clicked.
-  function download(tries = 60) {
-    const link = $("#saved a[href]");
-    if (link) link.click();
-    else if (tries) setTimeout(download, 100, tries - 1);
+  // As if the link to the saved file had been clicked: Gradio draws it later, and until then shows the last one's.
+  function download(file) {
+    if (!file?.url) return;
+    const link = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name || "" });
+    document.body.append(link);
+    link.click();
+    link.remove();
   }
 
   // -- trimming and cropping ---
