@@ -1,6 +1,5 @@
 """Edit: paint on a frame of the texture's video, and the texture grows over it again."""
 
-import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,8 +109,8 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
             write_clip(path, clip, model.fps)
         captions = ("before", "with the paint", "harmonised")
         figures = "".join(
-            f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline></video>'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline '
+            f'aria-label="{caption}"></video><figcaption>{caption}</figcaption></figure>'
             for path, caption in zip(files, captions, strict=True)
         )
         yield f'<div class="dt-many wide">{figures}</div>', ""

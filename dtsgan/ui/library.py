@@ -4,6 +4,8 @@ import hashlib
 import logging
 import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -20,8 +22,7 @@ from dtsgan.folder import BUNDLED
 from dtsgan.jobs import choose_device
 from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, read_json
-from dtsgan.ui.settings import EXAMPLES, Settings
-from dtsgan.video import write_clip
+from dtsgan.ui.settings import EXAMPLES, ROOT, Settings
 
 MODELS_KEPT = 8
 LOOP_SECONDS = 3.0
@@ -182,25 +183,13 @@ class Library:
                 path = self._loop_path(texture)
                 if path.exists() or texture.id in self._failed:
                     continue
+                while time.monotonic() - self._visited < REST:
+                    time.sleep(0.1)
                 try:
-                    model = self.model(texture)
-                    frames = max(2, round(LOOP_SECONDS * model.fps))
-                    write_clip(path, self._at_rest(model, frames), model.fps)
-                except (DTSGANError, OSError) as error:
+                    _draw_apart(texture, path)
+                except (RunError, OSError) as error:
                     self._failed.add(texture.id)
                     log.warning("no preview of %s: %s", texture.key, error)
-
-    def _at_rest(self, model: DTSGAN, num_frames: int) -> Iterator[Tensor]:
-        """The chunks of a loop, each drawn when no visitor has been drawing for a moment."""
-        chunks = model.chunks(num_frames, loop=True)
-        while True:
-            while time.monotonic() - self._visited < REST:
-                time.sleep(0.1)
-            with self.turns.take():
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
 
     def sample_path(self, texture: Texture, seed: int) -> Path:
         """Where the short video of a seed is kept for the grid of many."""
@@ -225,6 +214,28 @@ def read_texture(folder: Path, key: str, origin: str) -> Texture | None:
     except (DTSGANError, KeyError, TypeError, ValueError, IndexError):
         return None
     return Texture(key, _title(folder.name), folder, origin, height, width, layout, fps)
+
+
+def _draw_apart(texture: Texture, path: Path) -> None:
+    """Draws a texture's loop in a process of its own, with which the memory goes that drawing takes: a page
+    that nobody has visited stays as small as its imports. The process lets everything else go first.
+
+    Raises:
+        RunError: it did not draw, in its own words.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = max(2, round(LOOP_SECONDS * texture.fps))
+    command = [sys.executable, "-m", "dtsgan.cli", "sample", str(texture.folder), "--loop"]
+    process = subprocess.Popen(
+        [*command, "--num-frames", str(frames), "--out", str(path)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+    _, said = process.communicate()
+    if process.returncode:
+        raise RunError((said.strip().splitlines() or ["it ended without a word"])[-1])
 
 
 def drawing_device() -> torch.device:

@@ -223,6 +223,6 @@ def first_frame_error(picture: Tensor, clip: Tensor) -> float:
 
 def _figure(path: Path, caption: str) -> str:
     return (
-        f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline></video>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline '
+        f'aria-label="{html.escape(caption)}"></video><figcaption>{html.escape(caption)}</figcaption></figure>'
     )

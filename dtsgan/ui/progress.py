@@ -52,7 +52,8 @@ def show(
         clip = (
             f'<figure class="dt-pair"><video src="media/preview/{chosen.id}/{number}.mp4?{stamp}" '
             f"autoplay muted loop "
-            "playsinline></video><figcaption><span>the clip</span><span>new video, so far</span>"
+            'playsinline aria-label="the clip, and beside it new video, so far"></video>'
+            "<figcaption><span>the clip</span><span>new video, so far</span>"
             "</figcaption></figure>"
         )
     return {

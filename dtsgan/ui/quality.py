@@ -198,8 +198,8 @@ def _draw(page: Page, texture: Texture, count: int) -> Iterator[tuple[int, range
 def _grid(texture: Texture, seeds: range, count: int) -> str:
     """The videos that are drawn, and room for those that are not."""
     tiles = "".join(
-        f'<figure><video src="media/sample/{texture.id}/{seed}.mp4" autoplay muted loop playsinline></video>'
-        f"<figcaption>seed {seed}</figcaption></figure>"
+        f'<figure><video src="media/sample/{texture.id}/{seed}.mp4" autoplay muted loop playsinline '
+        f'aria-label="seed {seed}"></video><figcaption>seed {seed}</figcaption></figure>'
         for seed in seeds
     )
     room = "".join(
