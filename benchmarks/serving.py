@@ -1,6 +1,6 @@
 """The page under visitors: how soon it is there, how soon a click shows new video, how fast it plays, and
-eight visitors at once, who watch and who save a video. Where chromium and Playwright are at hand (CHROMIUM names
-the program), a real browser looks, too: when the gallery moves, and when a click shows new video.
+eight visitors at once, who watch and who save a video. Where chromium and Playwright are at hand (CHROMIUM
+names the program), a real browser looks, too: when the gallery moves, and when a click shows new video.
 
     python benchmarks/serving.py            # on a preset's model of its real size
     python benchmarks/serving.py --quick    # fewer frames, to try it
