@@ -232,7 +232,7 @@ def _draw_apart(texture: Texture, path: Path) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)
+        os.setpriority(os.PRIO_PROCESS, process.pid, 5)
     _, said = process.communicate()
     if process.returncode:
         raise RunError((said.strip().splitlines() or ["it ended without a word"])[-1])
