@@ -4,8 +4,6 @@ import hashlib
 import logging
 import os
 import secrets
-import subprocess
-import sys
 import threading
 import time
 from collections import OrderedDict, deque
@@ -22,11 +20,11 @@ from dtsgan.folder import BUNDLED
 from dtsgan.jobs import choose_device
 from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, read_json
-from dtsgan.ui.settings import EXAMPLES, ROOT, Settings
+from dtsgan.ui.previews import draw_apart
+from dtsgan.ui.settings import EXAMPLES, Settings
 
 MODELS_KEPT = 8
-LOOP_SECONDS = 3.0
-REST = 1.5  # seconds without a visitor's drawing, after which previews go on
+REST = 1.5  # seconds without a visitor's drawing, after which previews are drawn
 log = logging.getLogger(__name__)
 
 
@@ -179,17 +177,13 @@ class Library:
 
     def _make_loops(self, textures: list[Texture]) -> None:
         with self._making:
-            for texture in textures:
-                path = self._loop_path(texture)
-                if path.exists() or texture.id in self._failed:
-                    continue
-                while time.monotonic() - self._visited < REST:
-                    time.sleep(0.1)
-                try:
-                    _draw_apart(texture, path)
-                except (RunError, OSError) as error:
-                    self._failed.add(texture.id)
-                    log.warning("no preview of %s: %s", texture.key, error)
+            files = {t: self._loop_path(t) for t in textures if t.id not in self._failed}
+            missing = {texture: path for texture, path in files.items() if not path.exists()}
+            while missing and time.monotonic() - self._visited < REST:
+                time.sleep(0.1)
+            if missing:
+                draw_apart({texture.folder: path for texture, path in missing.items()})
+            self._failed |= {texture.id for texture, path in missing.items() if not path.exists()}
 
     def sample_path(self, texture: Texture, seed: int) -> Path:
         """Where the short video of a seed is kept for the grid of many."""
@@ -214,28 +208,6 @@ def read_texture(folder: Path, key: str, origin: str) -> Texture | None:
     except (DTSGANError, KeyError, TypeError, ValueError, IndexError):
         return None
     return Texture(key, _title(folder.name), folder, origin, height, width, layout, fps)
-
-
-def _draw_apart(texture: Texture, path: Path) -> None:
-    """Draws a texture's loop in a process of its own, with which the memory goes that drawing takes: a page
-    that nobody has visited stays as small as its imports. The process lets everything else go first.
-
-    Raises:
-        RunError: it did not draw, in its own words.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frames = max(2, round(LOOP_SECONDS * texture.fps))
-    command = [sys.executable, "-m", "dtsgan.cli", "sample", str(texture.folder), "--loop"]
-    process = subprocess.Popen(
-        [*command, "--num-frames", str(frames), "--out", str(path)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    if hasattr(os, "setpriority"):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 5)
-    _, said = process.communicate()
-    if process.returncode:
-        raise RunError((said.strip().splitlines() or ["it ended without a word"])[-1])
 
 
 def drawing_device() -> torch.device:
