@@ -7,8 +7,10 @@ as small as its imports.
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from dtsgan.errors import DTSGANError
 from dtsgan.model import DTSGAN
@@ -28,12 +30,21 @@ def draw_apart(files: Mapping[Path, Path]) -> None:
     )  # fmt: skip
 
 
+def while_asked(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The chunks, until the page that asked is gone."""
+    page = os.getppid()
+    for chunk in chunks:
+        if os.getppid() != page:
+            sys.exit("the page is gone")
+        yield chunk
+
+
 def main(arguments: list[str]) -> None:
     for folder, file in zip(arguments[::2], arguments[1::2], strict=True):
         try:
             model = DTSGAN.from_pretrained(folder)
             frames = max(2, round(LOOP_SECONDS * model.fps))
-            write_clip(file, model.chunks(frames, loop=True), model.fps)
+            write_clip(file, while_asked(model.chunks(frames, loop=True)), model.fps)
         except (DTSGANError, OSError) as error:
             print(f"no preview of {folder}: {error}", file=sys.stderr)
 
