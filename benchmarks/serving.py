@@ -1,13 +1,16 @@
 """The page under visitors: how soon it is there, how soon a click shows new video, how fast it plays, and
-eight visitors who save a video at once.
+eight visitors at once, who watch and who save a video. Where chromium and Playwright are at hand (CHROMIUM
+names the program), a real browser looks, too: when the gallery moves, and when a click shows new video.
 
     python benchmarks/serving.py            # on a preset's model of its real size
     python benchmarks/serving.py --quick    # fewer frames, to try it
 """
 
 import asyncio
+import importlib.util
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -36,11 +39,14 @@ def main() -> None:
         home = Path(scratch) / "runs"
         random_model(preset("fast"), 120, 150).save_pretrained(home / "pond" / "model")
         with Page(home) as page:
-            asyncio.run(live(page.address, 8))  # the first of all loads torch's kernels
+            cold, _ = asyncio.run(
+                live(page.address, 8)
+            )  # the first of all loads the model and torch's kernels
             frames = 50 if arguments.quick else 300
             heads = [asyncio.run(live(page.address, 1, seed)) for seed in range(3 if arguments.quick else 8)]
             rates = [asyncio.run(live(page.address, frames, seed)) for seed in (1, 2, 3)]
-            crowd = asyncio.run(several(page.address, frames // 4, 4))
+            crowd = asyncio.run(several(page.address, frames // 4, VISITORS))
+            seen = browse(page.address, 4.0 if arguments.quick else 12.0)
             seconds, failed = saving(page.address, 1.0 if arguments.quick else 4.0)
             ready = [timed(lambda: httpx.get(page.address)) for _ in range(3)]
             figures = [
@@ -49,10 +55,21 @@ def main() -> None:
                 Figure("memory of the page, idle", "MB", [page.idle]),
                 Figure("memory of the page, idle, without mapped libraries", "MB", [page.idle_own]),
                 Figure("memory of the page after all of this", "MB", [page.memory()]),
+                Figure("live view at 150x150: first frame of all after the start", "s", [cold]),
                 Figure("live view at 150x150: first frame", "s", [first for first, _ in heads]),
                 Figure("live view at 150x150: one viewer", "frames/s", [rate for _, rate in rates]),
-                Figure("live view at 150x150: each of four viewers", "frames/s", [rate for _, rate in crowd]),
-                Figure(f"{VISITORS} visitors save at once: until each has the file", "s", seconds),
+                Figure(
+                    f"live view at 150x150: first frame, {VISITORS} viewers at once",
+                    "s",
+                    [s for s, _ in crowd],
+                ),
+                Figure(
+                    f"live view at 150x150: each of {VISITORS} viewers",
+                    "frames/s",
+                    [rate for _, rate in crowd],
+                ),
+                *seen,
+                Figure(f"{VISITORS} visitors save at once: until each has the file", "s", sorted(seconds)),
                 Figure(f"{VISITORS} visitors save at once: failed", "", [float(failed)]),
             ]
     keep("serving", figures, before, arguments)
@@ -82,7 +99,13 @@ class Page:
                     raise RuntimeError("the page did not start") from None
                 sleep(0.05)
         self.seconds = monotonic() - began
-        sleep(8)  # the gallery's previews are drawn
+        previews = Path(self.environment["DTSGAN_HOME"]) / ".app" / "previews"
+        wanted = 1 + len(list((ROOT / "weights").glob("*/config.json")))
+        for _ in range(600):  # until the gallery's previews are drawn
+            if len(list(previews.glob("*.mp4"))) >= wanted:
+                break
+            sleep(0.5)
+        sleep(2)
         self.idle, self.idle_own = self.memory(), self.own_memory()
         return self
 
@@ -141,6 +164,41 @@ def saving(address: str, length: float) -> tuple[list[float], int]:
     for visitor in visitors:
         visitor.join()
     return seconds, VISITORS - len(seconds)
+
+
+def browse(address: str, watch: float) -> list[Figure]:
+    """What a visitor sees in a browser on this machine, which takes from the same cores; [] without one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if program is None or importlib.util.find_spec("playwright") is None:
+        return []
+    from playwright.sync_api import sync_playwright
+
+    moves = "[...document.querySelectorAll('.dt-tile video')].some(v => v.videoWidth && v.currentTime > 0)"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--disable-gpu"])
+        page = browser.new_page()
+        began = perf_counter()
+        page.goto(address)
+        page.wait_for_selector('[data-texture="runs/pond"]')
+        ready = perf_counter() - began
+        page.wait_for_function(moves)
+        moving = perf_counter() - began
+        began = perf_counter()
+        page.click('[data-texture="runs/pond"]')
+        page.wait_for_function("dtsgan.state().frame >= 1", polling=20)
+        first = perf_counter() - began
+        page.wait_for_timeout(3000)
+        from_frame, began = page.evaluate("dtsgan.state().frame"), perf_counter()
+        page.wait_for_timeout(1000 * watch)
+        rate = (page.evaluate("dtsgan.state().frame") - from_frame) / (perf_counter() - began)
+        browser.close()
+    return [
+        Figure("in a browser: the gallery is there", "s", [ready]),
+        Figure("in a browser: the gallery moves", "s", [moving]),
+        Figure("in a browser: new video after the click", "s", [first]),
+        Figure("in a browser: the video's frames go by at", "frames/s", [rate]),
+    ]
 
 
 def timed(work) -> float:

@@ -138,6 +138,16 @@ def test_the_page_says_what_it_sees_and_what_each_recipe_costs(clip_file, tmp_pa
         train_tab.look(clip_file, 0, 0, "left half", "auto", 48, Settings(home=tmp_path))
 
 
+@pytest.mark.slow
+def test_a_preview_is_drawn_apart_and_one_that_cannot_be_does_not_stop_the_others(home, tmp_path):
+    library = Library(Settings(home=tmp_path))
+    pond = Library(Settings(home=home)).find("runs/pond", ANNE)
+    broken = replace(pond, key="broken", folder=tmp_path)
+    library._make_loops([broken, pond])
+    assert library.loop(broken) is None
+    assert video.read_clip(library.loop(pond))[1].num_frames == 3 * FPS
+
+
 # -- one visitor's runs are not another's ---
 
 
@@ -172,7 +182,7 @@ def test_a_session_is_signed_and_a_forged_one_is_nobody(tmp_path, anchored_pyram
             DTSGAN(anchored_pyramid, FPS).save_pretrained(settings.runs(name) / "own" / "model")
             library = demo.page.library
             texture = library.find("runs/own", name)
-            library._make_loops([texture])
+            video.write_clip(library._loop_path(texture), make_clip(), FPS)
             assert anne.get(f"/media/loop/{texture.id}.mp4").status_code == 200
             assert bob.get(f"/media/loop/{texture.id}.mp4").status_code == 404
             forged = anne.cookies["dtsgan_visitor"].partition(".")[0] + ".AAAA"
@@ -209,7 +219,7 @@ def test_with_a_login_nothing_is_served_to_strangers(home):
     _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True, auth=("anne", "secret"))
     try:
         texture = demo.page.library.find("runs/pond", ANNE)
-        demo.page.library._make_loops([texture])
+        video.write_clip(demo.page.library._loop_path(texture), make_clip(), FPS)
         assert httpx.get(address + "config").status_code == 401
         assert httpx.get(f"{address}media/loop/{texture.id}.mp4").status_code == 404
         head = asyncio.run(_live(address, {"model": "runs/pond"}, 1))[0]
@@ -520,7 +530,7 @@ def test_runs_made_elsewhere_are_listed_on_one_s_own_computer(tmp_path):
 def test_the_loss_curves_are_drawn_from_the_log():
     lines = [{"seconds": k, "scale": k // 5, "swd": 1 / (k + 1), "generator": 2.0} for k in range(10)]
     svg = progress.loss_curves(lines)
-    assert svg.count("<polyline") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
+    assert svg.count("<path") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
     assert progress.loss_curves(lines[:2]) == ""
 
 
@@ -533,7 +543,7 @@ def test_scores_stand_beside_their_floors_and_distances_in_a_map():
         "lpips_matrix": [[0.0, 0.4], [0.4, 0.0]],
     }
     page = quality.scores_html(found)
-    assert "how &lt;much&gt; it moves" in page and page.count('class="real"') == 1 and "noise" in page
+    assert "how &lt;much&gt; it moves" in page and page.count('<i class="real"') == 1 and "noise" in page
     assert "mean distance 0.400" in page and page.count("<rect") == 2
     assert "1 scores are not available" in page and "no weights" in page
     at = [float(place) for place in re.findall(r"left:([\d.]+)%", page)]

@@ -29,6 +29,13 @@ HEAD = (
     + "</header>"
 )
 
+WORDS = {  # of Gradio's own components
+    "upload_text.drop_file": "Drop a video here, or click to choose one",
+    "upload_text.drop_image": "Drop a picture here, or click to choose one",
+    "upload_text.click_to_upload": " ",
+    "common.built_with": " ",
+}
+
 
 def build_app(settings: Settings | None = None) -> gr.Blocks:
     """The whole page. `launch(build_app())` serves it."""
@@ -77,6 +84,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
             "middleware": [Middleware(VisitorSession, secret=page.settings.secret())],
         },
         max_file_size=f"{page.settings.max_upload_mb}mb",
+        i18n=gr.I18n(en=WORDS),
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,

@@ -1,6 +1,5 @@
 """Edit: paint on a frame of the texture's video, and the texture grows over it again."""
 
-import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from dtsgan.errors import ConfigError
 from dtsgan.model import DTSGAN
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, from_uint8, read_clip, write_clip
@@ -58,8 +57,11 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
                 cancel = gr.Button("Cancel", visible=False)
             note = gr.HTML(apply_default_css=False)
     shown = gr.HTML(
-        '<div class="dt-empty">Before and after will play here, side by side.</div>', apply_default_css=False
+        empty("Before and after play here", "The video as it was, with the paint, and grown together."),
+        elem_id="edited",
+        apply_default_css=False,
     )
+    opened = gr.State(False)
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
     @plain_errors
@@ -76,8 +78,15 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         editor = {"background": picture, "layers": [], "composite": picture}
         return editor, gr.Slider(maximum=last, value=min(1, last))
 
-    gr.on([take.click, picker.change], first_frame, [picker, seed], [canvas, scale], show_progress="hidden",
-          api_visibility="private")  # fmt: skip
+    at_once: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on([take.click, picker.change, seed.submit], first_frame, [picker, seed], [canvas, scale], **at_once)
+
+    def open_first_time(key: str | None, seed: float, opened: bool, request: gr.Request) -> Any:
+        if opened or not key:
+            return gr.skip(), gr.skip(), opened
+        return *first_frame(key, seed, request), True
+
+    tab.select(open_first_time, [picker, seed, opened], [canvas, scale, opened], **at_once)
 
     @plain_errors
     @on_gpu
@@ -100,8 +109,8 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
             write_clip(path, clip, model.fps)
         captions = ("before", "with the paint", "harmonised")
         figures = "".join(
-            f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline></video>'
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+            f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline '
+            f'aria-label="{caption}"></video><figcaption>{caption}</figcaption></figure>'
             for path, caption in zip(files, captions, strict=True)
         )
         yield f'<div class="dt-many wide">{figures}</div>', ""
@@ -112,6 +121,10 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         concurrency_limit=1, concurrency_id="edit", api_visibility="private",
     )  # fmt: skip
     running.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
+    running.success(
+        None, None, None, queue=False, api_visibility="private",
+        js="() => document.querySelector('#edited')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})",
+    )  # fmt: skip
     cancel.click(lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[running], **quiet)
 
     @plain_errors

@@ -11,10 +11,11 @@ import gradio as gr
 
 from dtsgan import hub
 from dtsgan.errors import ConfigError
-from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, rule, texture_picker
 from dtsgan.ui.visitor import visitor_of
 
 LICENCES = ["cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "mit", "other"]
+KINDS = {"anchored": "a scene", "free": "a texture of any size"}
 SELECT = """
 element.addEventListener('click', (event) => {
   const card = event.target.closest('[data-repo]');
@@ -33,21 +34,23 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
     can_log_in = bool(os.environ.get("SPACE_ID"))
     with gr.Row():
         with gr.Column(scale=7, min_width=320):
-            with gr.Row(elem_classes="dt-row-tight"):
-                query = gr.Textbox(
-                    "", label="Search", placeholder="fire, water, …", max_length=100, min_width=160
-                )
-                author = gr.Textbox("", label="By", placeholder="anyone", max_length=60, min_width=110)
-                search = gr.Button("Search", variant="primary", min_width=110)
-            note = gr.HTML(apply_default_css=False)
-            results = gr.HTML('<div class="dt-empty">Search, or leave it empty for all.</div>',
-                              js_on_load=SELECT,
-                              elem_id="hub-results", apply_default_css=False)  # fmt: skip
-        with gr.Column(scale=4, min_width=300, elem_classes="dt-panel"):
-            gr.HTML(
-                '<p class="dt-note"><b>Push</b> a texture with its card and previews.</p>',
+            with gr.Column(elem_classes="dt-panel"):
+                rule("Pull", first=True)
+                with gr.Row(elem_classes="dt-row-tight"):
+                    query = gr.Textbox(
+                        "", label="Search", placeholder="fire, water, …", max_length=100, min_width=160
+                    )
+                    author = gr.Textbox("", label="By", placeholder="anyone", max_length=60, min_width=110)
+                    search = gr.Button("Search", variant="primary", min_width=110)
+                note = gr.HTML(apply_default_css=False)
+            results = gr.HTML(
+                empty("Nothing is asked yet", "Search for a word, or leave it empty to see all."),
+                js_on_load=SELECT,
+                elem_id="hub-results",
                 apply_default_css=False,
             )
+        with gr.Column(scale=4, min_width=300, elem_classes="dt-panel"):
+            rule("Push", first=True)
             picker = texture_picker(page, tab)
             repo = gr.Textbox("", label="To", placeholder="user/name", max_length=96)
             licence = gr.Dropdown(LICENCES, value="cc0-1.0", label="Licence of the texture")
@@ -65,7 +68,7 @@ def hub_tab(page: Page, tab: gr.Tab) -> None:
     def find(query: str, author: str) -> str:
         found = hub.search(query.strip(), author=author.strip() or None, limit=30)
         if not found:
-            return '<div class="dt-empty">Nothing was found: try another word, or none.</div>'
+            return empty("Nothing was found", "Try another word, or none.")
         return '<div class="dt-jobs">' + "".join(_card(item) for item in found) + "</div>"
 
     options: dict[str, Any] = {
@@ -165,11 +168,15 @@ def _follow(work: Any) -> Iterator[tuple[float, str]]:
 
 
 def _card(item: Any) -> str:
-    tags = ", ".join(tag for tag in item.tags if ":" not in tag and tag not in ("dtsgan", "diffusers"))[:80]
+    kind = next((words for tag, words in KINDS.items() if tag in item.tags), "")
+    facts = [kind, _count(item.downloads, "download"), _count(item.likes, "like"), item.updated]
     return (
         f'<button type="button" class="dt-job" data-repo="{html.escape(item.id)}" aria-label="Pull '
         f'{html.escape(item.id)}">'
         f'<span class="name">{html.escape(item.id)}</span><span class="dt-state">Pull</span>'
-        f'<span class="dt-note">{item.downloads:,} downloads · {item.likes:,} likes · {html.escape(tags)}'
-        f"</span></button>"
+        f'<span class="dt-note">{html.escape(" · ".join(filter(None, facts)))}</span></button>'
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -20,12 +20,11 @@ from dtsgan.folder import BUNDLED
 from dtsgan.jobs import choose_device
 from dtsgan.model import DTSGAN
 from dtsgan.rundir import RunDir, read_json
+from dtsgan.ui.previews import draw_apart
 from dtsgan.ui.settings import EXAMPLES, Settings
-from dtsgan.video import write_clip
 
 MODELS_KEPT = 8
-LOOP_SECONDS = 3.0
-REST = 1.5  # seconds without a visitor's drawing, after which previews go on
+REST = 1.5  # seconds without a visitor's drawing, after which previews are drawn
 log = logging.getLogger(__name__)
 
 
@@ -178,29 +177,13 @@ class Library:
 
     def _make_loops(self, textures: list[Texture]) -> None:
         with self._making:
-            for texture in textures:
-                path = self._loop_path(texture)
-                if path.exists() or texture.id in self._failed:
-                    continue
-                try:
-                    model = self.model(texture)
-                    frames = max(2, round(LOOP_SECONDS * model.fps))
-                    write_clip(path, self._at_rest(model, frames), model.fps)
-                except (DTSGANError, OSError) as error:
-                    self._failed.add(texture.id)
-                    log.warning("no preview of %s: %s", texture.key, error)
-
-    def _at_rest(self, model: DTSGAN, num_frames: int) -> Iterator[Tensor]:
-        """The chunks of a loop, each drawn when no visitor has been drawing for a moment."""
-        chunks = model.chunks(num_frames, loop=True)
-        while True:
-            while time.monotonic() - self._visited < REST:
+            files = {t: self._loop_path(t) for t in textures if t.id not in self._failed}
+            missing = {texture: path for texture, path in files.items() if not path.exists()}
+            while missing and time.monotonic() - self._visited < REST:
                 time.sleep(0.1)
-            with self.turns.take():
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
+            if missing:
+                draw_apart({texture.folder: path for texture, path in missing.items()})
+            self._failed |= {texture.id for texture, path in missing.items() if not path.exists()}
 
     def sample_path(self, texture: Texture, seed: int) -> Path:
         """Where the short video of a seed is kept for the grid of many."""

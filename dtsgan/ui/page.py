@@ -57,6 +57,17 @@ def lead(title: str, text: str) -> gr.HTML:
     return gr.HTML(f'<div class="dt-lead"><h2>{title}</h2><p>{text}</p></div>', apply_default_css=False)
 
 
+def empty(title: str, text: str) -> str:
+    """What stands where something will be: what it will be, and how to get it."""
+    return f'<div class="dt-empty"><b>{title}</b><span>{text}</span></div>'
+
+
+def rule(title: str, first: bool = False) -> gr.HTML:
+    """A heading inside a panel, with a line above it unless it is the first."""
+    kind = "dt-rule first" if first else "dt-rule"
+    return gr.HTML(f'<h3 class="{kind}">{title}</h3>', apply_default_css=False)
+
+
 def texture_picker(page: Page, tab: gr.Tab, label: str = "Texture") -> gr.Dropdown:
     """A choice among the visitor's textures, brought up to date whenever the tab is opened."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from dtsgan.errors import ConfigError
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, plain_errors, progress_bar
+from dtsgan.ui.page import Page, plain_errors, progress_bar, rule
 from dtsgan.ui.routes import example_clips
 from dtsgan.ui.theme import icon
 from dtsgan.ui.visitor import visitor_of
@@ -39,6 +39,12 @@ STAGE = f"""
   </div>
 </section>"""
 
+OWN = """
+<button type="button" class="dt-tile own" data-example="" aria-label="Learn a clip of your own">
+<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 4v16M4 12h16"/></svg>
+<span class="cap"><span class="name">Your own clip</span>
+<span class="meta">water, leaves, flames, a crowd</span></span></button>"""
+
 CHOOSE = """
 element.addEventListener('click', (event) => {
   const tile = event.target.closest('[data-texture]');
@@ -61,14 +67,14 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
             with gr.Row(elem_classes="dt-row-tight"):
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=120)
                 surprise = gr.Button("Surprise me", min_width=120)
-            speed = gr.Slider(0.1, 4, 1, step=0.05, label="Speed", info="Slow motion is new video, too")
+            speed = gr.Slider(0.1, 4, 1, step=0.05, label="Speed", info="slow motion is new video, too")
             diversity = gr.Slider(
                 0,
                 2,
                 1,
                 step=0.05,
                 label="Diversity",
-                info="0: the source's own motion · 1: all new · 2: wilder",
+                info="0 the source's motion · 1 all new · 2 wilder",
             )
             with gr.Column(visible=False) as free:
                 with gr.Row():
@@ -79,6 +85,7 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
                         0, label="Height", info="pixels; 0: as trained", precision=0, min_width=90
                     )
                 tile = gr.Radio(TILES, value="none", label="Tile without a seam")
+            rule("Take it with you")
             seconds = gr.Slider(
                 0.5, settings.max_seconds, 5, step=0.5, label="Length", info="seconds, to save or to loop"
             )
@@ -227,8 +234,8 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
     )  # fmt: skip
     drawing.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
     drawing.success(
-        None, None, None, queue=False, api_visibility="private",
-        js="() => { window.dtsgan.download(); }",
+        None, saved, None, queue=False, api_visibility="private",
+        js="(file) => { window.dtsgan.download(file); }",
     )  # fmt: skip
     cancel.click(
         lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[drawing], queue=False,
@@ -261,27 +268,30 @@ def gallery_html(page: Page, visitor: str) -> str:
             "</p></div>"
         )
     if left:
-        cards = "".join(_example(name) for name in left)
+        cards = "".join(_example(name) for name in left) + OWN
         if textures:
-            parts.append(
-                '<h2 class="dt-section">Clips to learn from<small>or bring your own in Train</small></h2>'
-            )
+            parts.append('<h2 class="dt-section">Teach it another</h2>')
         parts.append(f'<div class="dt-grid dt-sources">{cards}</div>')
     return "".join(parts)
 
 
 def _tile(page: Page, texture: Texture) -> str:
     ready = page.library.loop(texture) is not None
+    shown = ready or (texture.folder / "preview.mp4").is_file()
+    kind = "" if ready else " half" if shown else " blank"
+    film = (
+        f'<video src="media/loop/{texture.id}.mp4?{int(ready)}" autoplay muted loop playsinline '
+        f"disablepictureinpicture></video>"
+    )
     meta = "any size" if texture.is_free else f"{texture.width} × {texture.height}"
     origin = "" if texture.origin == "bundled" else f" · {texture.origin}"
     title = html.escape(texture.title)
     return (
-        f'<button type="button" class="dt-tile{"" if ready else " half"}" '
+        f'<button type="button" class="dt-tile{kind}" '
         f'data-texture="{html.escape(texture.key)}" '
         f'aria-pressed="false" aria-label="Play {title}">'
-        f'<video src="media/loop/{texture.id}.mp4?{int(ready)}" autoplay muted loop playsinline '
-        f"disablepictureinpicture></video>"
-        f'<span class="go">Play</span><span class="cap"><span class="name">{title}</span>'
+        f'{film if shown else ""}<span class="go">Play</span>'
+        f'<span class="cap"><span class="name">{title}</span>'
         f'<span class="meta">{meta}{origin}</span></span></button>'
     )
 

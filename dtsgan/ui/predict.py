@@ -15,10 +15,10 @@ from dtsgan.model import DTSGAN
 from dtsgan.pyramid import resize
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
-from dtsgan.video import VideoWriter, read_clip, write_clip
+from dtsgan.video import VideoWriter, probe, read_clip, write_clip
 
 UNTRAINED = "{} was learned without prediction: train it below, in a third of the training's time again."
 
@@ -54,7 +54,10 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             note = gr.HTML(apply_default_css=False)
         with gr.Column(scale=7, min_width=320):
             futures = gr.HTML(
-                '<div class="dt-empty">The futures will play here, side by side.</div>',
+                empty(
+                    "The futures play here",
+                    "Side by side: all begin with the same picture, and each goes its own way.",
+                ),
                 apply_default_css=False,
             )
     quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -83,7 +86,19 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
         texture = page.library.find(key or "", visitor_of(request))
         return str(source_frame(page, texture, int(number)))
 
-    frame.release(take_frame, [picker, frame], picture, show_progress="hidden", api_visibility="private")
+    @plain_errors
+    def first_frame(key: str | None, request: gr.Request) -> Any:
+        texture = page.library.find(key or "", visitor_of(request)) if key else None
+        return str(source_frame(page, texture, 0)) if texture and texture.source else None
+
+    at_once: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    frame.input(take_frame, [picker, frame], picture, trigger_mode="always_last", **at_once)
+    picker.change(first_frame, picker, picture, **at_once)
+
+    def open_with_frame(key: str | None, given: str | None, request: gr.Request) -> Any:
+        return gr.skip() if given else first_frame(key, request)  # one click is then enough to see a future
+
+    tab.select(open_with_frame, [picker, picture], picture, **at_once)
 
     @plain_errors
     def teach_it(key: str, request: gr.Request) -> str:
@@ -114,7 +129,9 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             place = page.library.new_clip()
             write_clip(place, clip, model.fps)
             error = first_frame_error(start, clip)
-            figures += _figure(place, f"seed {wish.seed + k} · first frame within {error:.1f} dB")
+            figures += _figure(
+                place, f"seed {wish.seed + k} · its first frame is the picture ({error:.0f} dB)"
+            )
             yield f'<div class="dt-many wide">{figures}</div>', progress_bar((k + 1) / count, "")
         yield f'<div class="dt-many wide">{figures}</div>', ""
 
@@ -184,11 +201,12 @@ def source_frame(page: Page, texture: Texture, number: int) -> Path:
     """A frame of the real video as a picture file."""
     if texture.source is None:
         raise VideoError(f"the source of {texture.title} is not here: upload a picture")
-    clip, info = read_clip(texture.source, size=min(texture.height, texture.width))
-    number = max(0, min(number, info.num_frames - 1))
+    fps = probe(texture.source).fps
+    end = (max(0, number) + 0.5) / fps  # nothing after the frame is decoded
+    clip, info = read_clip(texture.source, end=end, size=min(texture.height, texture.width), min_frames=1)
     folder = page.library.new_clip().with_suffix("")
     with VideoWriter(folder, info.fps) as writer:
-        writer.write(clip[0, :, number])
+        writer.write(clip[0, :, -1])
     return next(folder.glob("*.png"))
 
 
@@ -205,6 +223,6 @@ def first_frame_error(picture: Tensor, clip: Tensor) -> float:
 
 def _figure(path: Path, caption: str) -> str:
     return (
-        f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline></video>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline '
+        f'aria-label="{html.escape(caption)}"></video><figcaption>{html.escape(caption)}</figcaption></figure>'
     )

@@ -4,12 +4,16 @@ import html
 from itertools import pairwise
 from typing import Any
 
-from dtsgan.ui.page import Page
+from dtsgan.ui.page import Page, empty
 from dtsgan.ui.queue import Job, read_losses
 
 STATES = {
     "waiting": "in line", "starting": "starting", "running": "learning", "stopping": "stopping",
     "stopped": "stopped", "failed": "failed", "done": "done",
+}  # fmt: skip
+LOSSES = {
+    "swd": "difference of patches", "reconstruction": "reconstruction", "discriminator": "discriminator",
+    "generator": "generator", "future": "what comes next",
 }  # fmt: skip
 ACTIVE = ("waiting", "starting", "running", "stopping")
 
@@ -31,9 +35,8 @@ def show(
     """The HTML of the list, of the chosen training's progress and preview, and which buttons fit."""
     rows = "".join(_row(job, states[job.id], chosen is not None and job.id == chosen.id) for job in found)
     if chosen is None:
-        words = "Nothing has been trained yet. Choose a clip above; it takes a few minutes."
-        empty = f'<div class="dt-empty">{words}</div>'
-        return {"list": empty, "text": "", "clip": "", "buttons": []}
+        words = empty("Nothing has been trained yet", "Choose a clip above; it takes a few minutes.")
+        return {"list": words, "text": "", "clip": "", "buttons": []}
     run, status = page.queue.run(chosen), states[chosen.id]
     state = status["state"]
     has_model = (run.model / "config.json").exists()
@@ -49,7 +52,8 @@ def show(
         clip = (
             f'<figure class="dt-pair"><video src="media/preview/{chosen.id}/{number}.mp4?{stamp}" '
             f"autoplay muted loop "
-            "playsinline></video><figcaption><span>the clip</span><span>new video, so far</span>"
+            'playsinline aria-label="the clip, and beside it new video, so far"></video>'
+            "<figcaption><span>the clip</span><span>new video, so far</span>"
             "</figcaption></figure>"
         )
     return {
@@ -110,33 +114,35 @@ def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) 
 
 
 def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 120) -> str:
-    """The losses over time as an inline SVG, each scaled to its own range; finer scales to the right."""
-    names = [
-        n for n in ("swd", "reconstruction", "discriminator", "generator") if any(n in line for line in lines)
-    ]
+    """The losses from line to line of the log as an inline SVG, each drawn to its own range.
+
+    Finer scales stand to the right and are not joined: each has losses of its own. Where a run learns to
+    predict after the texture, the losses are those of what is learned now.
+    """
+    stage = lines[-1].get("stage") if lines else None
+    lines = [line for line in lines if line.get("stage") == stage]
+    names = [name for name in LOSSES if any(name in line for line in lines)]
     if len(lines) < 4 or not names:
         return ""
-    times = [float(line.get("seconds", 0)) for line in lines]
-    span = max(times[-1] - times[0], 1e-6)
+    across = width / (len(lines) - 1)
     curves, legend = [], []
     for k, name in enumerate(names[:3]):
-        points = [(t, float(line[name])) for t, line in zip(times, lines, strict=True) if name in line]
-        values = sorted(v for _, v in points)
+        points = [
+            (k * across, float(line[name]), line.get("scale")) for k, line in enumerate(lines) if name in line
+        ]
+        values = sorted(v for _, v, _ in points)
         low, high = values[0], values[min(len(values) - 1, int(0.97 * len(values)))]
         reach = max(high - low, 1e-9) / (height - 12)
-        drawn = " ".join(
-            f"{(t - times[0]) / span * width:.1f},{height - 6 - (min(v, high) - low) / reach:.1f}"
-            for t, v in points
-        )
-        curves.append(f'<polyline class="c{k}" points="{drawn}"/>')
-        words = {"swd": "difference of patches"}.get(name, name)
-        legend.append(f'<span class="c{k}">{words} {points[-1][1]:.3g}</span>')
-    changes = [b["seconds"] for a, b in pairwise(lines) if a.get("scale") != b.get("scale")]
-    marks = "".join(
-        f'<line x1="{(t - times[0]) / span * width:.1f}" x2="{(t - times[0]) / span * width:.1f}" y1="0" '
-        f'y2="{height}"/>'
-        for t in changes
-    )
+        drawn, before = "", None
+        for x, v, scale in points:
+            y = height - 6 - (min(v, high) - low) / reach
+            drawn += f"{'L' if scale == before else 'M'}{x:.1f} {y:.1f}"
+            before = scale
+        curves.append(f'<path class="c{k}" d="{drawn}"/>')
+        legend.append(f'<span class="c{k}">{LOSSES[name]} {points[-1][1]:.3g}</span>')
+    pairs = enumerate(pairwise(lines))
+    changes = [(k + 0.5) * across for k, (a, b) in pairs if a.get("scale") != b.get("scale")]
+    marks = "".join(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>' for x in changes)
     return (
         f'<svg class="dt-curves" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
         f'aria-label="Loss curves">{marks}{"".join(curves)}</svg><div class="dt-legend">{"".join(legend)}'

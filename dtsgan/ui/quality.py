@@ -16,7 +16,7 @@ from dtsgan.errors import ConfigError, VideoError
 from dtsgan.evaluate import evaluate
 from dtsgan.report import write_report
 from dtsgan.ui.library import Texture
-from dtsgan.ui.page import Page, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.train import check_upload
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import write_clip
@@ -45,17 +45,24 @@ def quality_tab(page: Page, tab: gr.Tab) -> None:
         "scores that "
         "always stand beside what real footage and broken video get.",
     )
-    with gr.Row(elem_classes="dt-row-tight"):
-        picker = texture_picker(page, tab)
-        count = gr.Slider(2, most, min(8, most), step=1, label="Videos", min_width=200)
-        go = gr.Button("Draw and score", variant="primary", min_width=150)
-        cancel = gr.Button("Cancel", visible=False, min_width=90)
-    with gr.Accordion("Compare with another clip", open=False):
-        reference = gr.File(
-            label="Real video (the texture's own source when empty)", type="filepath", height=110
-        )
-    note = gr.HTML(apply_default_css=False)
-    grid = gr.HTML(apply_default_css=False)
+    with gr.Column(elem_classes="dt-panel"):
+        with gr.Row(elem_classes="dt-row-tight"):
+            picker = texture_picker(page, tab)
+            count = gr.Slider(2, most, min(8, most), step=1, label="Videos", min_width=200)
+            go = gr.Button("Draw and score", variant="primary", min_width=190)
+            cancel = gr.Button("Cancel", visible=False, min_width=90)
+        with gr.Accordion("Compare with another clip", open=False):
+            reference = gr.File(
+                label="Real video (the texture's own source when empty)", type="filepath", height=110
+            )
+        note = gr.HTML(apply_default_css=False)
+    grid = gr.HTML(
+        empty(
+            "Many of one texture, side by side",
+            "Each seed is another video. Draw some, and see how far apart they are and how near to the real.",
+        ),
+        apply_default_css=False,
+    )
     scores = gr.HTML(apply_default_css=False)
     report = gr.File(label="Report", visible=False)
 
@@ -67,8 +74,9 @@ def quality_tab(page: Page, tab: gr.Tab) -> None:
         number = int(count)
         for done, files in _draw(page, texture, number):
             words = f"Drawing video {min(done + 1, number)} of {number}"
-            yield progress_bar(0.5 * done / number, words), _grid(texture, files), "", gr.File(visible=False)
-        shown = _grid(texture, range(number))
+            shown = _grid(texture, files, number)
+            yield progress_bar(0.5 * done / number, words), shown, "", gr.File(visible=False)
+        shown = _grid(texture, range(number), number)
         for part, words, found in score(page, texture, number, reference):
             if found is None:
                 yield progress_bar(0.5 + part / 2, words), shown, "", gr.skip()
@@ -187,13 +195,18 @@ def _draw(page: Page, texture: Texture, count: int) -> Iterator[tuple[int, range
     yield count, range(count)
 
 
-def _grid(texture: Texture, seeds: range) -> str:
+def _grid(texture: Texture, seeds: range, count: int) -> str:
+    """The videos that are drawn, and room for those that are not."""
     tiles = "".join(
-        f'<figure><video src="media/sample/{texture.id}/{seed}.mp4" autoplay muted loop playsinline></video>'
-        f"<figcaption>seed {seed}</figcaption></figure>"
+        f'<figure><video src="media/sample/{texture.id}/{seed}.mp4" autoplay muted loop playsinline '
+        f'aria-label="seed {seed}"></video><figcaption>seed {seed}</figcaption></figure>'
         for seed in seeds
     )
-    return f'<div class="dt-many">{tiles}</div>'
+    room = "".join(
+        f'<figure><div class="dt-room"></div><figcaption>seed {seed}</figcaption></figure>'
+        for seed in range(len(seeds), count)
+    )
+    return f'<div class="dt-many">{tiles}{room}</div>'
 
 
 def scores_html(found: dict[str, Any]) -> str:
@@ -213,7 +226,7 @@ def scores_html(found: dict[str, Any]) -> str:
         rows.append(score_row(name, str(says), value, floors))
     if rows:
         parts.append(
-            '<h2 class="dt-section">Scores<small>the bar is this texture; the marks are real footage that '
+            '<h2 class="dt-section">Scores<small>the dot is this texture; the marks are real footage that '
             "it never "
             f'saw, and broken video</small></h2><div class="dt-scores">{"".join(rows)}</div>'
         )
@@ -239,23 +252,31 @@ def score_row(name: str, says: str, value: float, floors: dict[str, float]) -> s
     def at(number: float) -> float:
         return 3 + 94 * (number - low) / span
 
-    marks = "".join(
-        f'<i class="{"real" if clip == "real" else ""}" style="left:{at(number):.1f}%" '
-        f'title="{html.escape(clip)}: {number:.4g}">'
-        f"<em>{html.escape(clip)}</em></i>"
-        for clip, number in floors.items()
-    )
+    # A name stands under its mark, the outer ones inside the line, and on a lower row where it would cover
+    # another: a letter takes 1.8 % of the line on a phone.
+    marks, ends = "", list[float]()
+    for clip, number in sorted(floors.items(), key=lambda item: item[1]):
+        place, wide = at(number), 1.8 * len(clip)
+        left = place - wide * place / 100
+        row = next((k for k, end in enumerate(ends) if left > end), len(ends))
+        ends[row : row + 1] = [left + wide + 1.5]
+        kind = ' class="real"' if clip == "real" else ""
+        marks += (
+            f'<i{kind} style="left:{place:.1f}%" title="{html.escape(clip)}: {number:.4g}"></i>'
+            f'<em{kind} style="--at:{place:.1f}%;top:{27 + 13 * row}px">{html.escape(clip)}</em>'
+        )
     return (
         f'<div class="dt-score"><div><b>{html.escape(name.replace("_", " "))}</b><span>'
         f"{html.escape(says)}</span></div>"
-        f'<div class="line" role="img" aria-label="{value:.4g}; '
+        f'<div class="line" style="height:{30 + 13 * max(1, len(ends))}px" role="img" '
+        f'aria-label="{value:.4g}; '
         f'{"; ".join(f"{c} {v:.4g}" for c, v in floors.items())}">'
         f'<u style="left:{at(value):.1f}%"></u>{marks}</div><strong>{value:.3g}</strong></div>'
     )
 
 
 def heat_map(matrix: list[list[float]] | None) -> str:
-    """Pairwise LPIPS: the darker, the more two videos differ."""
+    """Pairwise LPIPS: the stronger the ink, the more two videos differ."""
     if not matrix:
         return ""
     off = [v for r, row in enumerate(matrix) for c, v in enumerate(row) if r != c and math.isfinite(v)]
@@ -272,9 +293,10 @@ def heat_map(matrix: list[list[float]] | None) -> str:
     )
     mean = sum(off) / len(off)
     return (
-        f'<h2 class="dt-section">How far apart<small>mean distance {mean:.3f} (LPIPS); the darker, the '
-        f"more two videos "
-        f'differ</small></h2><svg class="dt-heat" viewBox="0 0 {size} {size}" role="img" '
+        f'<h2 class="dt-section">How far apart<small>mean distance {mean:.3f} (LPIPS): the stronger '
+        f"the ink, the more two videos "
+        f'differ</small></h2><svg class="dt-heat" style="width:min({56 * size}px, 340px, 100%)" '
+        f'viewBox="0 0 {size} {size}" role="img" '
         f'aria-label="Pairwise distances, mean '
         f'{mean:.3f}">{cells}</svg>'
     )

@@ -162,8 +162,16 @@
 
   // While the stage plays, the tiles rest: on a small machine they would take their share of its cores.
   function restTiles(rest) {
-    for (const video of document.querySelectorAll(".dt-grid video")) rest ? video.pause() : video.play().catch(() => {});
+    for (const video of document.querySelectorAll(".dt-grid video")) rest || !video.checkVisibility() ? video.pause() : video.play().catch(() => {});
   }
+
+  // For the same reason no loop plays that is scrolled away or in a tab that is not open.
+  const inView = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) target.pause();
+      else if (stopped || !target.closest(".dt-grid")) target.play().catch(() => {});
+    }
+  });
 
   function pause(on = !paused) {
     paused = on;
@@ -253,17 +261,20 @@
       if (video) plays ? video.play().catch(() => {}) : video.pause();
     });
   document.addEventListener("play", (event) => { // tiles that the gallery brings in anew
+    if (event.target.matches("video[muted][loop], video[autoplay][loop]")) inView.observe(event.target);
     if (!stopped && head && event.target.matches(".dt-grid video") && !event.target.closest(".dt-tile").matches(":hover")) event.target.pause();
   }, true);
   document.addEventListener("keydown", (event) => {
     if (event.key === " " && !stopped && event.target === document.body) { event.preventDefault(); pause(); }
   });
 
-  // The link to the saved file appears when Gradio has drawn it; then it is as if it had been clicked.
-  function download(tries = 60) {
-    const link = $("#saved a[href]");
-    if (link) link.click();
-    else if (tries) setTimeout(download, 100, tries - 1);
+  // As if the link to the saved file had been clicked: Gradio draws it later, and until then shows the last one's.
+  function download(file) {
+    if (!file?.url) return;
+    const link = Object.assign(document.createElement("a"), { href: file.url, download: file.orig_name || "" });
+    document.body.append(link);
+    link.click();
+    link.remove();
   }
 
   // -- trimming and cropping ---
