@@ -178,6 +178,7 @@ def browse(address: str, watch: float) -> list[Figure]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--disable-gpu"])
         page = browser.new_page()
+        page.set_default_timeout(120_000)
         began = perf_counter()
         page.goto(address)
         page.wait_for_selector('[data-texture="runs/pond"]')
