@@ -66,7 +66,7 @@ def natural_stride(clip: Tensor) -> int:
     """Frames from one choice of patches to the next that suit a clip `(1, 3, N, H, W)`: 2, 4 or 8, the more
     the slower it changes. What counts is how many frames apart frames differ half as much as any two."""
     small = resize(clip, (SMALLEST, SMALLEST))
-    variance = 2 * small.var(2, correction=0).mean()
+    variance = small.var(2, correction=0).mean()
     lags = range(1, min(7, clip.shape[2]))
     apart = [(small[:, :, lag:] - small[:, :, :-lag]).square().mean() for lag in lags]
     # any two frames differ by two variances
