@@ -1,0 +1,1 @@
+from dtsgan.diffusers_pipeline import DTSGANPipeline  # noqa: F401

@@ -1,0 +1,1 @@
+from dtsgan.diffusers_pipeline import DTSGANPyramid  # noqa: F401
