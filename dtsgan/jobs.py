@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ from dtsgan.video import read_clip, side_by_side, write_clip
 SAVE_SECONDS = 4.0  # a killed run loses at most this, and the step it was in
 STATUS_SECONDS = 1.0
 PREVIEW_SECONDS = 3.0
+LOOKING = threading.Lock()  # who looks at a run's lock holds it for a moment: one of us at a time
 LOOK = PyramidConfig(num_scales=2)  # at 25 pixels one sees whether a clip is a scene or a texture
 
 
@@ -440,8 +442,8 @@ def try_lock(file: IO[Any], patience: float = 0.0) -> bool:
 def is_running(path: str | os.PathLike[str]) -> bool:
     """Whether some process trains the run in `path` now: the operating system knows, also after a kill."""
     try:
-        with RunDir(Path(path)).lock.open("r") as file:
-            return not try_lock(file, patience=0.01)
+        with LOOKING, RunDir(Path(path)).lock.open("r") as file:
+            return not try_lock(file, patience=0.05)  # another process may look, too
     except OSError:  # no such run, or a disk that knows no locks, where none is trained
         return False
 

@@ -8,6 +8,9 @@ import atexit
 import math
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
 
 # read when the Hub's client and diffusers load: no test sees or touches the caches of whoever runs it
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dtsgan-tests-")
@@ -29,6 +32,17 @@ from dtsgan.trainer import fit_coarse
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium here: apt-get install chromium, or set CHROMIUM"
+)
+QUIET = [
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 FPS = 10.0
 LADDER = PyramidConfig(num_scales=3, min_size=9, max_size=20, num_frames=8)
@@ -177,3 +191,23 @@ def loopback(hub_server, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     return hub_server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real one."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+def wait_until(tab: Any, expression: str, seconds: float = 30.0) -> None:
+    """Waits for a condition on a page, asked from outside: playwright's own `wait_for_function` asks again
+    from within, where a page that forbids `eval` refuses it.
+    """
+    until = time.monotonic() + seconds
+    while not tab.evaluate(expression):
+        assert time.monotonic() < until, f"not true after {seconds:g} seconds: {expression}"
+        tab.wait_for_timeout(50)

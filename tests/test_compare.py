@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FPS, make_clip
+from conftest import FPS, make_clip, needs_chromium, wait_until
 
 from dtsgan import video
 from dtsgan.baselines import BASELINES
@@ -460,31 +460,26 @@ def test_every_mark_and_label_lies_within_the_plot():
 
 # -- the page ---
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM, reason="needs a Chromium on the PATH")
-def test_the_page_plays_what_is_seen_fits_a_phone_and_asks_for_nothing(killed_and_resumed):
+@needs_chromium
+def test_the_page_plays_what_is_seen_fits_a_phone_and_asks_for_nothing(browser, killed_and_resumed):
     page = killed_and_resumed[0].page
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        tab = browser.new_page(viewport={"width": 390, "height": 800})
-        troubles, requests = [], []
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(page.as_uri())
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-        videos = "[...document.querySelectorAll('video')]"
-        assert tab.evaluate(f"{videos}.length") == 7 and tab.locator(".none").count() == 1
-        first = tab.locator("video").first
-        first.scroll_into_view_if_needed()
-        tab.wait_for_function(f"{videos}[0].currentTime > 0")
-        tab.get_by_role("button", name="Pause all").click()
-        tab.wait_for_function(f"{videos}.every(v => v.paused)")
-        tab.get_by_role("button", name="Half speed").click()
-        assert tab.evaluate(f"{videos}.every(v => v.playbackRate === 0.5)")
-        assert troubles == [] and [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
-        browser.close()
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    troubles, requests = [], []
+    tab.on("console", lambda message: troubles.append(message.text))
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    videos = "[...document.querySelectorAll('video')]"
+    assert tab.evaluate(f"{videos}.length") == 7 and tab.locator(".none").count() == 1
+    first = tab.locator("video").first
+    first.scroll_into_view_if_needed()
+    wait_until(tab, f"{videos}[0].currentTime > 0")
+    tab.get_by_role("button", name="Pause all").click()
+    wait_until(tab, f"{videos}.every(v => v.paused)")
+    tab.get_by_role("button", name="Half speed").click()
+    assert tab.evaluate(f"{videos}.every(v => v.playbackRate === 0.5)")
+    assert troubles == [] and [url for url in requests if not url.startswith("data:")] == [page.as_uri()]
+    tab.close()

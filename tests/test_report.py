@@ -4,14 +4,12 @@ import base64
 import io
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import FPS
+from conftest import FPS, needs_chromium, wait_until
 from PIL import Image
 
 from dtsgan.errors import RunError
@@ -20,9 +18,7 @@ from dtsgan.metrics import METRICS
 from dtsgan.model import DTSGAN
 from dtsgan.report import check_folder, heat_map, marks, plot, write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVERY_VIDEO = "[...document.querySelectorAll('video')].every"
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs a Chromium on the PATH")
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +36,6 @@ def page(free_pyramid, clip, found, tmp_path_factory) -> Path:
     return write_report(folder, model, found, clip[:, :, :24], "waves <b>&")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield chromium
-        chromium.close()
-
-
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_plays_and_asks_for_nothing(browser, page, scheme):
@@ -58,7 +45,7 @@ def test_the_page_plays_and_asks_for_nothing(browser, page, scheme):
     tab.on("pageerror", lambda error: troubles.append(str(error)))
     tab.on("request", lambda request: requests.append(request.url))
     tab.goto(page.as_uri())
-    tab.wait_for_function(f"{EVERY_VIDEO}(v => v.readyState >= 2 && v.currentTime > 0)")
+    wait_until(tab, f"{EVERY_VIDEO}(v => v.readyState >= 2 && v.currentTime > 0)")
     videos = tab.evaluate(
         "[...document.querySelectorAll('video')].map(v => [v.videoWidth, v.videoHeight, v.duration])"
     )
@@ -84,10 +71,10 @@ def test_the_page_fits_a_phone_and_a_desk(browser, page, width):
 def test_one_button_stops_all_videos_and_starts_them_again(browser, page):
     tab = browser.new_page()
     tab.goto(page.as_uri())
-    tab.wait_for_function("[...document.querySelectorAll('video')].every(v => !v.paused)")
+    wait_until(tab, "[...document.querySelectorAll('video')].every(v => !v.paused)")
     for label, paused in (("Pause all", True), ("Play all", False)):
         tab.get_by_role("button", name=label).click()
-        tab.wait_for_function(f"{EVERY_VIDEO}(v => v.paused === {str(paused).lower()})")
+        wait_until(tab, f"{EVERY_VIDEO}(v => v.paused === {str(paused).lower()})")
     tab.close()
 
 

@@ -3,7 +3,6 @@
 import http.cookiejar
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conftest import FPS, make_clip
+from conftest import FPS, make_clip, needs_chromium, wait_until
 
 from dtsgan import video
 from dtsgan.cli import main
@@ -24,7 +23,6 @@ from dtsgan.compare.folder import Cell
 from dtsgan.errors import ConfigError, RunError
 from dtsgan.study import Study, preferences, table_2, wilson
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = ("two_stream", "cgcnn_gram", "dtsgan_fast")
 
 
@@ -119,26 +117,23 @@ def test_an_oversized_vote_is_refused(address):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CHROMIUM, reason="needs a Chromium on the PATH")
-def test_the_page_is_answered_by_keyboard_alone_fits_a_phone_and_asks_nobody_else(address, report):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        tab = browser.new_page(viewport={"width": 390, "height": 800})
-        troubles, requests = [], []
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(address)
-        tab.wait_for_function("[...document.querySelectorAll('video')].every(v => v.currentTime > 0)")
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-        tab.keyboard.press("Tab")
-        tab.keyboard.press("ArrowDown")
-        assert tab.get_by_role("radio", name="Video 2").is_checked()
-        tab.keyboard.press("Enter")
-        tab.get_by_text("Question 2 of 2").wait_for()
-        assert troubles == []
-        assert all(url.startswith(("data:", address)) for url in requests)
-        browser.close()
+@needs_chromium
+def test_the_page_is_answered_by_keyboard_alone_fits_a_phone_and_asks_nobody_else(browser, address, report):
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    troubles, requests = [], []
+    tab.on("console", lambda message: troubles.append(message.text))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(address)
+    wait_until(tab, "[...document.querySelectorAll('video')].every(v => v.currentTime > 0)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("ArrowDown")
+    assert tab.get_by_role("radio", name="Video 2").is_checked()
+    tab.keyboard.press("Enter")
+    tab.get_by_text("Question 2 of 2").wait_for()
+    assert troubles == []
+    assert all(url.startswith(("data:", address)) for url in requests)
+    tab.close()
     ((shown, choice),) = Study(report).answers()
     assert choice == shown[1]
 
