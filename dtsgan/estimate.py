@@ -15,6 +15,8 @@ PATCH_FLOPS = 2 * 32 * 3 * 3 * 7 * 7 / 4  # of the sliced Wasserstein distance, 
 # Of the convolutions' own rate that training reaches (measured, benchmarks/results): sorting, noise and
 # optimisers take the rest, and a batch of one keeps the cores less busy.
 EFFICIENCY, EFFICIENCY_OF_ONE = 0.75, 0.5
+LIBRARIES = 530 * 2**20  # bytes of torch and its like, before anything is done (measured)
+FIT_BYTES = 2**17  # of fitting the patch transport, a pixel of its finest rung (measured)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ def scale_flops(config: Config, scale: int, size: Size) -> float:
 
 
 def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
-    """Bytes that the largest scale needs: the clips of all scales, the pool of fakes and one step's
-    tensors."""
+    """Bytes that the largest scale needs: the clips of all scales, what the closed-form scale was fitted in,
+    the pool of fakes and one step's tensors."""
     clips = 3 * 4 * num_frames * sum(h * w for h, w in sizes) * 2
     steps = []
     for n, size in enumerate(sizes):
@@ -71,7 +73,8 @@ def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
         below = sizes[max(0, n - 1)]
         pool = 3 * 4 * config.train.pool_frames * below[0] * below[1]
         steps.append(pool + voxels * width * config.model.num_layers * 2 * copies)
-    return 400 * 2**20 + clips + max(steps)  # torch itself: 400 MB
+    fit = FIT_BYTES * sizes[0][0] * sizes[0][1] if config.model.patch_transport else 0
+    return LIBRARIES + clips + fit + max(steps)
 
 
 def check_memory(config: Config, num_frames: int, size: Size, device: torch.device) -> None:

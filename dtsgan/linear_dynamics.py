@@ -266,9 +266,13 @@ class LinearDynamics(nn.Module):
             known = self.colors.double().cpu().numpy().transpose(1, 0, 2)  # Q P 3
             self._scores = torch.from_numpy(normal_scores(known).transpose(1, 0, 2)).to(drawn)
         scores = self._scores  # P Q 3
-        logits = drawn @ scores.transpose(1, 2) - scores.square().sum(2)[:, None] / 2
-        colors = (logits / BANDWIDTH**2).softmax(2) @ self.colors.double()  # P BT 3
-        clip = colors.unflatten(1, (batch, length)).permute(1, 3, 2, 0)  # B 3 T P
+        colors, lengths = self.colors.double(), scores.square().sum(2)[:, None] / 2
+        parts = []
+        for part in drawn.split(64, 1):  # the same in less memory
+            logits = part @ scores.transpose(1, 2) - lengths
+            parts.append((logits / BANDWIDTH**2).softmax(2) @ colors)
+        clip = torch.cat(parts, 1)  # P BT 3
+        clip = clip.unflatten(1, (batch, length)).permute(1, 3, 2, 0)  # B 3 T P
         return clip.unflatten(3, self.size).contiguous()
 
 

@@ -162,19 +162,20 @@ class PatchTransport(nn.Module):
             color_matrix: 3 x 3, to colours in which differences are to be judged.
         """
         self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
-        video, first = on_grid(samples), 0  # the number of its first frame
+        draws = [on_grid(one).float() for one in samples.split(1)]  # float32 holds what is on the grid
+        first = 0  # the number of their first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
-            if k:
-                video = enlarge(video, rung.size)
             rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
-            plan = Plan.of(self.times, first + rung.margin, video.shape[2] - 2 * rung.margin)
+            plan = Plan.of(self.times, first + rung.margin, draws[0].shape[2] - 2 * rung.margin)
             at = [self.times.anchor(number) - first for number in plan.numbers]
-            rung.find_potentials(video, at)
-            chosen = [rung.choose(one, at) for one in video.split(1)]
+            raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
+            features = [rung.features(one, at) for one in raised]
+            rung.find_potentials(torch.cat(features, 1).flatten(1, 2))
+            chosen = [rung.choose(one) for one in features]
             if rung.contrast is not None:
                 rung.find_contrast(chosen, plan, values)
-            video = torch.cat([on_grid(rung.vote(one, plan)) for one in chosen])
+            draws = [on_grid(rung.vote(one, plan)).float() for one in chosen]
             first += rung.margin
         self._ready = self.clip.device
 
@@ -255,7 +256,8 @@ class Rung(nn.Module):
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
         flat = self._unfold(clip)  # K P p
         covariance = torch.zeros(len(self.basis), len(self.basis), dtype=torch.float64, device=clip.device)
-        for places in torch.arange(flat.shape[1]).split(64):  # all at once they would take a gigabyte
+        some = torch.arange(0, flat.shape[1], max(1, flat.shape[1] // 256))  # are enough
+        for places in some.split(64):  # all at once they would take a gigabyte
             part = flat[:, places]
             patches = torch.cat([part[[c + k for c in centres]] for k in self.compared], 2).double()
             patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, f p
@@ -299,10 +301,10 @@ class Rung(nn.Module):
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
 
-    def find_potentials(self, video: Tensor, at: list[int]) -> None:
-        """Solves the transport between the patches of `video` at the frames `at` and the real ones of the
-        same place, by Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019)."""
-        queries = torch.cat([self._features(one, at).flatten(1, 2) for one in video.split(1)], 1)  # P M d
+    def find_potentials(self, queries: Tensor) -> None:
+        """Solves the transport between drawn patches, whose features are `queries` (P, M, d), and the real
+        ones of the same place, by Sinkhorn's algorithm with a falling entropy (Cuturi 2013; Schmitzer 2019).
+        """
         for low in range(0, len(queries), 32):
             block = slice(low, low + 32)
             cost = self.lengths[block] - 2 * queries[block] @ self.keys[block]  # P M n
@@ -319,14 +321,14 @@ class Rung(nn.Module):
             price = (price - price.mean(2, keepdim=True)) * unit / POTENTIAL_UNIT
             self.potentials[block] = price[:, 0].round().clamp(-32768, 32767).to(torch.int16)
 
-    def choose(self, video: Tensor, at: list[int], new: float = 1.0) -> Tensor:
-        """The patch for each place at the frames `at` of `(B, 3, T, h, w)`: indices `(B, A, P)`. `new`
-        weights the potentials."""
+    def choose(self, features: Tensor, new: float = 1.0) -> Tensor:
+        """The patch for each place: `features` `(P, B, A, d)` to indices `(B, A, P)`. `new` weights the
+        potentials."""
         prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
         chosen = []
-        for low in range(0, len(at), 8):
-            queries = self._features(video, at[low : low + 8]).flatten(1, 2)  # P BA d
-            chosen.append((prices - 2 * queries @ self.keys).argmin(2).T.unflatten(0, (len(video), -1)))
+        for queries in features.split(8, 2):  # the same in less memory
+            part = (prices - 2 * queries.flatten(1, 2) @ self.keys).argmin(2)  # P BA
+            chosen.append(part.T.unflatten(0, queries.shape[1:3]))
         return torch.cat(chosen, 1)
 
     def find_contrast(self, chosen: list[Tensor], plan: Plan, values: Tensor) -> None:
@@ -363,16 +365,20 @@ class Rung(nn.Module):
             parts.append(video.unflatten(0, (len(chosen), -1)).transpose(1, 2) / 127.5 - 1)
         return torch.cat(parts, 2)
 
-    def _features(self, video: Tensor, at: list[int]) -> Tensor:
-        """Whole numbers `(P, B, A, d)` of the patches of `(B, 3, T, h, w)` at the frames `at`."""
+    def features(self, video: Tensor, at: list[int]) -> Tensor:
+        """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
+        size, at the frames `at`."""
         basis = self.basis.double().unflatten(0, (len(self.compared), -1))
-        total = -self.mean
-        for k, part in zip(self.compared, basis, strict=True):
-            frames = video[:, :, [frame + k for frame in at]]
-            flat = self._unfold(frames.transpose(0, 1).flatten(1, 2)).double()  # BA P p
-            total = total + (flat @ part).unflatten(0, (len(video), -1))  # B A P d
-        features = total * self.gain
-        return features.round().clamp(-LIMIT, LIMIT).float().permute(2, 0, 1, 3)
+        found = []
+        for low in range(0, len(at), 8):  # the same in less memory
+            total = -self.mean
+            for k, part in zip(self.compared, basis, strict=True):
+                frames = video[:, :, [frame + k for frame in at[low : low + 8]]]
+                flat = self._unfold(frames.transpose(0, 1).flatten(1, 2)).double()  # BA P p
+                total = total + (flat @ part).unflatten(0, (len(video), -1))  # B A P d
+            features = total * self.gain
+            found.append(features.round().clamp(-LIMIT, LIMIT).float().permute(2, 0, 1, 3))
+        return torch.cat(found, 2)
 
     def _unfold(self, clip: Tensor) -> Tensor:
         """`(3, K, h, w)` to `(K, P, p)`; beyond the border its pixels are repeated."""

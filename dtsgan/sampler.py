@@ -180,7 +180,8 @@ class PatchSource:
         missing = [number for number in plan.numbers if number not in self.chosen]
         if missing:
             at = [self.times.anchor(number) - self.next + margin for number in missing]
-            self.chosen |= zip(missing, self.rung.choose(frames, at, self.new).unbind(1), strict=True)
+            chosen = self.rung.choose(self.rung.features(frames, at), self.new)
+            self.chosen |= zip(missing, chosen.unbind(1), strict=True)
         self.chosen = {number: self.chosen[number] for number in plan.numbers}
         self.next += count
         return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, self.new)

@@ -60,7 +60,7 @@ def chosen_at_anchors(
     """The patches chosen for all frames of `video` that have the frames around them, and what these show."""
     plan = Plan.of(pyramid.transport.times, rung.margin, video.shape[2] - 2 * rung.margin)
     at = [pyramid.transport.times.anchor(number) for number in plan.numbers]
-    return rung.choose(video, at, new), plan
+    return rung.choose(rung.features(video, at), new), plan
 
 
 @pytest.fixture(scope="module")
