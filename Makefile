@@ -52,7 +52,7 @@ browser:
 		>/dev/null 2>&1 || echo "chromium could not be installed: the browser tests will be skipped" >&2
 
 test: $(INSTALLED) browser
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

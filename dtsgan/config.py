@@ -67,13 +67,14 @@ class ModelConfig:
     static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
     patch_transport: bool = False  # put the source's patches in place of what the linear model drew
     patch_stride: int = 1  # frames between two choices of patches, which last from one to the next
+    patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     num_components: int = 60  # of the linear coarse model
     num_lags: int = 2  # frames of memory of the linear coarse model
 
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
-        _bounds(self, patch_stride=(1, 16))
+        _bounds(self, patch_stride=(1, 16), patch_passes=(1, 8))
         if self.coarse == "linear" and self.layout == "free":
             raise ConfigError(
                 "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"
@@ -285,6 +286,7 @@ _FAST = Config(
         coarse="linear",
         patch_transport=True,
         patch_stride=4,  # where the clip is known, what suits it
+        patch_passes=2,
         restore_contrast=True,
         features=(16,),
         norm="none",

@@ -9,6 +9,9 @@ each real patch carries a potential, and these are such that over a long draw ev
 equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
 Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
 is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
+And below the finest size patches are chosen once more, of what they showed together: neighbours agree then
+(the alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis"), and outlines fray
+less.
 
 Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
@@ -128,13 +131,17 @@ class PatchTransport(nn.Module):
 
     clip: Tensor  # 3 K h w, uint8
 
-    def __init__(self, size: Size, num_frames: int, stride: int = 1, restore_contrast: bool = False) -> None:
+    def __init__(
+        self, size: Size, num_frames: int, stride: int = 1, restore_contrast: bool = False, passes: int = 1
+    ) -> None:
         """
         Args:
             stride: frames between the choices of patches; see `PatchTimes`.
+            passes: rungs of each size but the last.
         """
         super().__init__()
-        self.sizes = ladder(size)
+        *below, last = ladder(size)
+        self.sizes = [size for size in below for _ in range(passes)] + [last]
         self.times = PatchTimes(stride)
         reach = self.times.reach
         kept = kept_frames(num_frames, reach)
@@ -143,7 +150,10 @@ class PatchTransport(nn.Module):
         self.centres = [i for i in within if kept[i + reach] - kept[i - reach] == 2 * reach]
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
-        self.rungs = nn.ModuleList(Rung(s, len(self.centres), stride, restore_contrast) for s in self.sizes)
+        self.rungs = nn.ModuleList(
+            Rung(size, len(self.centres), stride, restore_contrast, k > 0 and size == self.sizes[k - 1])
+            for k, size in enumerate(self.sizes)
+        )
         self._ready: torch.device | None = None  # where the rungs are prepared
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_ready", None))
 
@@ -165,7 +175,10 @@ class PatchTransport(nn.Module):
         draws = [on_grid(one).float() for one in samples.split(1)]  # float32 holds what is on the grid
         first = 0  # the number of their first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
-            rung.find_basis(coarse, self.centres, color_matrix.double())
+            if rung.is_repeat:
+                rung.basis.copy_(self._rungs()[k - 1].basis)
+            else:
+                rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
             plan = Plan.of(self.times, first + rung.margin, draws[0].shape[2] - 2 * rung.margin)
             at = [self.times.anchor(number) - first for number in plan.numbers]
@@ -183,7 +196,9 @@ class PatchTransport(nn.Module):
         """The rungs, ready to choose."""
         rungs = self._rungs()
         if self._ready != self.clip.device:
-            for rung, (values, coarse) in zip(rungs, self._pairs(), strict=True):
+            for k, (rung, (values, coarse)) in enumerate(zip(rungs, self._pairs(), strict=True)):
+                if rung.is_repeat:
+                    rung.basis.copy_(rungs[k - 1].basis)
                 rung.prepare(values, coarse, self.centres)
             self._ready = self.clip.device
         return rungs
@@ -234,16 +249,23 @@ class Rung(nn.Module):
     potentials: Tensor  # P n, in units of POTENTIAL_UNIT
     contrast: Tensor | None  # h w, what the average's deviation from the mean over time is multiplied by
 
-    def __init__(self, size: Size, num_patches: int, stride: int, restore_contrast: bool) -> None:
+    def __init__(
+        self, size: Size, num_patches: int, stride: int, restore_contrast: bool, is_repeat: bool = False
+    ) -> None:
+        """
+        Args:
+            is_repeat: of the size below; the basis is that one's, too.
+        """
         super().__init__()
-        self.size = size
+        self.size, self.is_repeat = size, is_repeat
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
         count = min(COMPARED, 2 * self.reach + 1)
         self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]
         places = self.grid[0] * self.grid[1]
         values = count * 3 * PATCH**2
-        self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
+        basis = torch.zeros(values, NUM_FEATURES, dtype=torch.float16)
+        self.register_buffer("basis", basis, persistent=not is_repeat)
         self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
         self.register_buffer("contrast", torch.ones(size, dtype=torch.float16) if restore_contrast else None)
 

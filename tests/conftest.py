@@ -2,7 +2,10 @@
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: idle threads sleep
+# read when torch loads: idle threads sleep, and processes side by side take a core each
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import atexit
 import math
@@ -31,7 +34,7 @@ from dtsgan.pyramid import build_pyramid, scale_sizes
 from dtsgan.trainer import fit_coarse
 
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(min(2, torch.get_num_threads()))
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

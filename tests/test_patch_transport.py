@@ -36,11 +36,11 @@ from dtsgan.video import read_clip
 CLIP = make_clip(60, 40, 48)
 
 
-def fitted(clip: Tensor, components: int, stride: int = 4) -> PyramidGenerator:
+def fitted(clip: Tensor, components: int, stride: int = 4, passes: int = 1) -> PyramidGenerator:
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
-        patch_stride=stride, restore_contrast=True, whiten=True,
+        patch_stride=stride, patch_passes=passes, restore_contrast=True, whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -48,10 +48,12 @@ def fitted(clip: Tensor, components: int, stride: int = 4) -> PyramidGenerator:
     return pyramid.eval()
 
 
-@pytest.fixture(scope="module", params=[1, 2, 4], ids="stride {}".format)
+@pytest.fixture(
+    scope="module", params=[(1, 1), (2, 1), (4, 1), (2, 2)], ids="stride {0[0]}, passes {0[1]}".format
+)
 def scene(request) -> PyramidGenerator:
-    """Waves, with two rungs."""
-    return fitted(CLIP, 12, request.param)
+    """Waves, with two rungs, of which the first may be there twice."""
+    return fitted(CLIP, 12, *request.param)
 
 
 def chosen_at_anchors(
@@ -188,6 +190,23 @@ def test_what_averaging_flattens_gets_its_contrast_back():
     assert restored == pytest.approx(1, abs=0.12)
 
 
+def test_neighbours_agree_more_when_patches_are_chosen_again():
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=34)
+    pyramid = fitted(clip, 60, passes=2)
+    first, second, _ = pyramid.transport.prepared()
+    assert first.size == second.size
+    video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
+    lost = []
+    for rung in (first, second):
+        chosen, plan = chosen_at_anchors(pyramid, rung, video)
+        averaged = rung.average(chosen, plan)
+        # what patches of one mind keep when they are averaged, and others lose
+        power = (rung.patches[rung.centres].float() / 127.5 - 1).var(0).mean()
+        lost.append(1 - float(averaged.var((0, 2)).mean() / power))
+        video = on_grid(rung.vote(chosen, plan))
+    assert lost[1] < 0.8 * lost[0]
+
+
 def test_strong_patches_are_used_as_often_as_smooth_ones(flag):
     """The transport has the real patches' distribution; the nearest patch is too often a smooth one."""
     pyramid, _ = flag
@@ -213,6 +232,11 @@ def test_without_diversity_it_plays_its_source(scene):
     video = draw(scene, 50, diversity=0, start_frame=2)
     error = (video - CLIP[:, :, 2:52]).square().mean()
     assert error < 0.1 * CLIP.var()
+
+
+def test_a_basis_that_two_rungs_share_is_stored_once(scene):
+    names = [name for name in scene.state_dict() if name.endswith("basis")]
+    assert len(names) == len(ladder(scene.sizes[0])) == 2
 
 
 def test_what_is_stored_draws_the_same(scene):
