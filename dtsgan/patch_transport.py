@@ -176,7 +176,7 @@ class PatchTransport(nn.Module):
         first = 0  # the number of their first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
             if rung.is_repeat:
-                rung.basis.copy_(self._rungs()[k - 1].basis)
+                rung.basis = self._rungs()[k - 1].basis
             else:
                 rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.centres)
@@ -198,7 +198,7 @@ class PatchTransport(nn.Module):
         if self._ready != self.clip.device:
             for k, (rung, (values, coarse)) in enumerate(zip(rungs, self._pairs(), strict=True)):
                 if rung.is_repeat:
-                    rung.basis.copy_(rungs[k - 1].basis)
+                    rung.basis = rungs[k - 1].basis
                 rung.prepare(values, coarse, self.centres)
             self._ready = self.clip.device
         return rungs
@@ -254,7 +254,7 @@ class Rung(nn.Module):
     ) -> None:
         """
         Args:
-            is_repeat: of the size below; the basis is that one's, too.
+            is_repeat: of the rung below, whose basis it shares.
         """
         super().__init__()
         self.size, self.is_repeat = size, is_repeat
@@ -264,8 +264,8 @@ class Rung(nn.Module):
         self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]
         places = self.grid[0] * self.grid[1]
         values = count * 3 * PATCH**2
-        basis = torch.zeros(values, NUM_FEATURES, dtype=torch.float16)
-        self.register_buffer("basis", basis, persistent=not is_repeat)
+        if not is_repeat:
+            self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
         self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
         self.register_buffer("contrast", torch.ones(size, dtype=torch.float16) if restore_contrast else None)
 

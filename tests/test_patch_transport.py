@@ -244,6 +244,7 @@ def test_what_is_stored_draws_the_same(scene):
     draw(copy.eval(), 1)  # prepared before it is loaded: what was prepared is forgotten
     copy.load_state_dict(scene.state_dict())
     assert torch.equal(draw(copy.eval(), 6, seeds=[5]), draw(scene, 6, seeds=[5]))
+    assert torch.equal(draw(scene.truncated(1), 6, seeds=[5]), draw(scene, 6, seeds=[5]))
 
 
 def test_a_long_source_costs_no_more_to_store():
