@@ -71,6 +71,11 @@ class Guidance:
         """The linear model's video from frame `start` on, in plain colours."""
         return LinearSource(model, draw, start)
 
+    def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
+        """What patches are chosen by: the video below a rung of the transport, of `size`, from frame `start`
+        on, in plain colours."""
+        return source
+
     def start(self, source: "ScaleSource", draw: Draw) -> Source:
         """The coarsest scale generator, its noise chosen."""
         return source
@@ -201,9 +206,11 @@ class CoarseSource:
         first = start - margin
         self.source: Source = guidance.linear(model, draw, first)
         if transport is not None:
+            size = model.size
             for rung in transport.prepared():
-                first += rung.margin
-                self.source = PatchSource(rung, transport.times, self.source, draw, first)
+                below = guidance.rung(self.source, size, draw, first)
+                first, size = first + rung.margin, rung.size
+                self.source = PatchSource(rung, transport.times, below, draw, first)
 
     def take(self, count: int) -> Tensor:
         clip = self.pyramid.whiten(self.source.take(count).float())

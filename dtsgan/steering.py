@@ -15,8 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dtsgan.linear_dynamics import LinearDynamics, companion, stationary_covariance
-from dtsgan.networks import HORIZON, FrameEncoder, Place, PyramidGenerator, full_place, taper
-from dtsgan.pyramid import resize
+from dtsgan.networks import (
+    HORIZON,
+    DetailCarrier,
+    FrameEncoder,
+    Place,
+    PyramidGenerator,
+    full_place,
+    taper,
+)
+from dtsgan.pyramid import Size, resize
 from dtsgan.sampler import ClipSource, Draw, Guidance, LinearSource, ScaleSource, Source
 
 RAMP = 8  # frames in which the seed's own chance grows from none to all
@@ -56,6 +64,13 @@ class Steering(Guidance):
         ramp = RAMP if self.lesson is None else math.inf
         return SteeredLinearSource(model, draw, start, coarse[:, :, 0], ramp)
 
+    def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
+        """Patches are chosen by the picture itself where it stands, not by what of it a rung below drew."""
+        if self.lowest > 0:
+            return source
+        picture = resize(self.given[:, :, None].to(self.pyramid.color_mean), size)
+        return SteeredSource(source, picture, self.decay(0), None, draw, start)
+
     def start(self, source: ScaleSource, draw: Draw) -> Source:
         """The coarsest scale generator, whose noise around frame 0 the encoder chooses."""
         if self.lowest > 0:
@@ -83,7 +98,10 @@ class Steering(Guidance):
         """A scale of a stream, beginning at frame `start`, so that its frame 0 is the picture."""
         if scale < self.lowest or scale == self.lesson:
             return source
-        return SteeredSource(self, source, scale, place, draw, start)
+        rows, columns = place.inside()  # a free texture goes on beyond the picture: its border is repeated
+        picture = self.pictures[scale][:, :, :, rows][..., columns]
+        net = None if self.encoder is None else self.encoder.carrier(scale)
+        return SteeredSource(source, picture, self.decay(scale), net, draw, start)
 
     def decay(self, scale: int) -> Tensor:
         """How much of what the picture shows and the scale does not draw is still there k frames away,
@@ -99,16 +117,20 @@ class SteeredSource:
     """A scale whose frame 0 is the picture; on both sides its detail is carried on and dies away."""
 
     def __init__(
-        self, steering: Steering, source: Source, scale: int, place: Place, draw: Draw, start: int
-    ) -> None:
-        self.steering, self.source, self.scale, self.draw, self.next = steering, source, scale, draw, start
-        rows, columns = place.inside()  # a free texture goes on beyond the picture: its border is repeated
-        self.picture = steering.pictures[scale][:, :, :, rows][..., columns]  # B 3 1 H W
-        self.decay = steering.decay(scale).to(self.picture)
+        self, source: Source, picture: Tensor, decay: Tensor, net: DetailCarrier | None, draw: Draw,
+        start: int,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            picture: `(B, 3, 1, H, W)`, of the source's size and colours.
+            decay: see `Steering.decay`.
+            net: says what becomes of the detail; without one it fades in place.
+        """
+        self.source, self.picture, self.net, self.draw, self.next = source, picture, net, draw, start
+        self.decay = decay.to(picture)
         # what the picture shows and the scale does not draw is known once frame 0 is drawn
         self.early = source.take(1 - start)
         self.detail = self.picture - self.early[:, :, -1:]
-        self.net = None if steering.encoder is None else steering.encoder.carrier(scale)
 
     def take(self, count: int) -> Tensor:
         have = min(count, self.early.shape[2])

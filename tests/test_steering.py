@@ -1,12 +1,14 @@
 """A stream that begins with a picture: at frame 0 it is the picture, far from it the seed's own video."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import FPS, close, make_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_patch_transport import fitted
 from test_sampler import held_bytes, motion
 from torch import Tensor
 
@@ -16,8 +18,9 @@ from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.model import DTSGAN
 from dtsgan.networks import HORIZON, FrameEncoder, PyramidGenerator
 from dtsgan.pyramid import resize
-from dtsgan.sampler import Draw, LinearSource, Stream
+from dtsgan.sampler import Draw, Guidance, LinearSource, Stream
 from dtsgan.steering import SteeredLinearSource, Steering
+from dtsgan.video import read_clip
 
 few = settings(max_examples=4, deadline=None)
 
@@ -205,6 +208,23 @@ def test_the_seeds_chance_enters_slowly(anchored_pyramid, monkeypatch):
     monkeypatch.setattr(steering, "RAMP", 0.001)
     at_once = spread()
     assert slow[1] < at_once[1]
+
+
+def test_patches_are_chosen_by_the_picture(monkeypatch):
+    """What the transport shows of a later frame of the scene is like it before any detail is added."""
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=20)
+    scene = fitted(clip[:, :, :80], 30)
+
+    def error() -> Tensor:
+        drawn = []
+        for frame in range(90, 120, 6):
+            guide = Steering(scene, clip[:, :, frame], None, lesson=0)
+            drawn.append(Stream(scene, Draw(), guidance=guide).take(1) - clip[:, :, frame, None])
+        return torch.cat(drawn).square().mean()
+
+    steered = error()
+    monkeypatch.setattr(Steering, "rung", Guidance.rung)
+    assert steered < 0.9 * error()
 
 
 def test_the_papers_form_conditions_the_finest_scale_alone(anchored_pyramid):
