@@ -8,6 +8,7 @@ they agree.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
 import torch
@@ -70,6 +71,10 @@ class Guidance:
     def linear(self, model: LinearDynamics, draw: Draw, start: int) -> Source:
         """The linear model's video from frame `start` on, in plain colours."""
         return LinearSource(model, draw, start)
+
+    def chance(self, draw: Draw, frame: int) -> float:
+        """How much of the linear model's video is the seed's own chance at a frame, 0 to 1."""
+        return 1.0
 
     def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
         """What patches are chosen by: the video below a rung of the transport, of `size`, from frame `start`
@@ -167,8 +172,10 @@ class PatchSource:
     """One rung of the patch transport from frame `start` on, with the frames and choices that the next ones
     need; `below` begins `rung.margin` frames earlier."""
 
-    def __init__(self, rung: Rung, times: PatchTimes, below: Source, draw: Draw, start: int) -> None:
-        self.rung, self.below = rung, below
+    def __init__(
+        self, rung: Rung, times: PatchTimes, below: Source, draw: Draw, start: int, guidance: Guidance
+    ) -> None:
+        self.rung, self.below, self.draw, self.guidance = rung, below, draw, guidance
         self.times = replace(times, period=draw.period)
         self.new = min(1.0, draw.blend[1])
         self.next = start
@@ -183,13 +190,18 @@ class PatchSource:
         self.frames = frames[:, :, count:].clone()
         plan = Plan.of(self.times, self.next, count, fresh.device)
         missing = [number for number in plan.numbers if number not in self.chosen]
-        if missing:
-            at = [self.times.anchor(number) - self.next + margin for number in missing]
-            chosen = self.rung.choose(self.rung.features(frames, at), self.new)
-            self.chosen |= zip(missing, chosen.unbind(1), strict=True)
+        # potentials make up for what is noisy in the video below: where it is not, the nearest patch is right
+        for new, group in groupby(missing, self._new_at):
+            numbers = list(group)
+            at = [self.times.anchor(number) - self.next + margin for number in numbers]
+            chosen = self.rung.choose(self.rung.features(frames, at), new)
+            self.chosen |= zip(numbers, chosen.unbind(1), strict=True)
         self.chosen = {number: self.chosen[number] for number in plan.numbers}
         self.next += count
         return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, self.new)
+
+    def _new_at(self, number: int) -> float:
+        return self.new * self.guidance.chance(self.draw, self.times.anchor(number))
 
 
 class CoarseSource:
@@ -210,7 +222,7 @@ class CoarseSource:
             for rung in transport.prepared():
                 below = guidance.rung(self.source, size, draw, first)
                 first, size = first + rung.margin, rung.size
-                self.source = PatchSource(rung, transport.times, below, draw, first)
+                self.source = PatchSource(rung, transport.times, below, draw, first, guidance)
 
     def take(self, count: int) -> Tensor:
         clip = self.pyramid.whiten(self.source.take(count).float())

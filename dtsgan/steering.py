@@ -9,6 +9,7 @@ frame by frame, so a prediction is endless, never repeats and has no joint.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -61,8 +62,15 @@ class Steering(Guidance):
         if self.lowest > 0:
             return super().linear(model, draw, start)
         coarse = resize(self.given[:, :, None].to(self.pyramid.color_mean), model.size)
-        ramp = RAMP if self.lesson is None else math.inf
-        return SteeredLinearSource(model, draw, start, coarse[:, :, 0], ramp)
+        return SteeredLinearSource(model, draw, start, coarse[:, :, 0], self.chance)
+
+    def chance(self, draw: Draw, frame: int) -> float:
+        """From none at the picture to all of it."""
+        if self.lowest > 0:
+            return super().chance(draw, frame)
+        if self.lesson is not None:
+            return 0.0
+        return math.sin(math.pi / 2 * min(1, abs(draw.distance_to_start(frame)) / RAMP)) ** 2
 
     def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
         """Patches are chosen by the picture itself where it stands, not by what of it a rung below drew."""
@@ -161,13 +169,16 @@ class SteeredLinearSource(LinearSource):
     With s the stream of the seed, G(t) the covariance of frames t apart, x the state inferred from the
     picture and W how much of a state its picture tells, the states given the picture are
     s_t + G(t) G(0)^-1 (x - W s_0): a draw from the model's own process that agrees with the picture in all
-    that it tells. The seed's part of it enters over `ramp` frames, so that a prediction begins with what is
-    most likely.
+    that it tells. `chance` says how much of the seed's part of it a frame has; a prediction begins with what
+    is most likely.
     """
 
-    def __init__(self, model: LinearDynamics, draw: Draw, start: int, picture: Tensor, ramp: float) -> None:
+    def __init__(
+        self, model: LinearDynamics, draw: Draw, start: int, picture: Tensor,
+        chance: Callable[[Draw, int], float],
+    ) -> None:  # fmt: skip
         super().__init__(model, draw, start)
-        self.ramp = ramp
+        self.chance = chance
         self.early = super().states(1 - start)  # B T n, the last is frame 0
         self.next = start
         state, told = self.model.infer(picture)  # B n, n n
@@ -223,9 +234,7 @@ class SteeredLinearSource(LinearSource):
         if pull is None:
             return state
         wanted, own = pull.T.chunk(2)
-        distance = abs(self.draw.distance_to_start(t))
-        chance = math.sin(math.pi / 2 * min(1, distance / self.ramp)) ** 2
-        return chance * (state - own) + wanted
+        return self.chance(self.draw, t) * (state - own) + wanted
 
     def _forward(self, t: int) -> Tensor | None:
         """What frames t from 0 on are pulled by, in order; None when the picture is forgotten."""

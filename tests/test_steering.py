@@ -174,7 +174,7 @@ def test_states_given_a_picture_are_draws_of_the_models_own_process(anchored_pyr
     known, told = others[:, 0], torch.eye(others.shape[2], dtype=torch.float64)
     monkeypatch.setattr(LinearDynamics, "infer", lambda self, picture: (known, told))
     picture = torch.zeros(len(seeds), 3, *size)
-    source = SteeredLinearSource(coarse, Draw(seeds=seeds), 0, picture, 0.001)
+    source = SteeredLinearSource(coarse, Draw(seeds=seeds), 0, picture, lambda _, t: float(t != 0))
     states = source.states(6)
     close(states[:, 0].float(), known.float(), 1e-4)
     wanted = coarse.covariance(6)[5]
