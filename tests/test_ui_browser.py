@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FPS, needs_chromium
+from loopback_hub import TOKEN
 from test_ui import TINY
 
 from dtsgan import video
@@ -25,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 class Served:
     """`python app.py` in a process of its own, which can be ended and begun again."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home, self.environment = home, environment
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -42,6 +43,7 @@ class Served:
             "DTSGAN_HOME": str(self.home),
             "GRADIO_SERVER_PORT": str(self.port),
             "GRADIO_TEMP_DIR": str(self.home.parent / "gradio"),
+            **self.environment,
         }
         began = time.monotonic()
         self.process = subprocess.Popen(
@@ -338,3 +340,36 @@ def test_a_training_survives_a_closed_tab_and_a_restart_and_is_played(browser, s
     wait_for_frames(page, 3)
     assert page.evaluate("dtsgan.state().model") == "runs/my_brook"
     page.close()
+
+
+def test_a_texture_is_pushed_and_pulled_by_clicking(browser, hub_server, anchored_pyramid, tmp_path):
+    hub_server.reset()
+    hub = {"HF_ENDPOINT": hub_server.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+    here, there = (Served(tmp_path / place / "runs", **hub) for place in ("here", "there"))
+    DTSGAN(anchored_pyramid, FPS).save_pretrained(here.home / "pond" / "model")
+    for served in (here, there):
+        served.start()
+    try:
+        page = browser.new_page()
+        page.goto(here.address)
+        page.wait_for_selector(tile("pond"))
+        tab(page, "Hub")
+        panel = page.get_by_role("tabpanel")
+        panel.get_by_label("Texture", exact=True).click()
+        page.get_by_role("option", name="pond").click()
+        panel.get_by_label("To", exact=True).fill("alice/pond")
+        panel.get_by_label("Token").fill(TOKEN)
+        panel.get_by_role("button", name="Push").click()
+        panel.get_by_text("It is at").wait_for(timeout=90_000)
+        assert TOKEN not in page.content()
+        page.goto(there.address)
+        tab(page, "Hub")
+        page.get_by_role("tabpanel").get_by_role("button", name="Search").click()
+        page.get_by_role("button", name="Pull alice/pond").click()
+        page.get_by_text("it plays in Play").wait_for(timeout=90_000)
+        page.goto(f"{there.address}?model=alice/pond")
+        wait_for_frames(page, 3)
+        page.close()
+    finally:
+        for served in (here, there):
+            served.stop()
