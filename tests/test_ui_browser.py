@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -152,6 +153,22 @@ def test_the_gallery_moves_and_a_click_plays_new_video_that_never_stands_still(p
     held = frame_number(page)
     page.wait_for_timeout(400)
     assert frame_number(page) == held
+
+
+def test_until_its_loop_is_drawn_a_texture_shows_the_drawn_half_of_its_preview(page, served):
+    lake = served.home / "lake" / "model"
+    model = DTSGAN.from_pretrained(served.home / "pond")
+    model.save_pretrained(lake)
+    video.write_clip(lake / "preview.mp4", video.side_by_side(*[model.sample(8, seed=1)] * 2), model.fps)
+    try:
+        page.goto(served.address)
+        film = page.locator(f"{tile('lake')}.half video")
+        film.wait_for()
+        shown, whole = page.locator(tile("lake")).bounding_box(), film.bounding_box()
+        assert whole["x"] + whole["width"] / 2 < shown["x"]  # the source lies outside
+        assert abs(whole["x"] + whole["width"] - shown["x"] - shown["width"]) < 1
+    finally:
+        shutil.rmtree(lake.parent)
 
 
 def test_an_address_gives_the_same_video_and_another_seed_another(page, served):
