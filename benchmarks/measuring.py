@@ -189,9 +189,8 @@ def keep(
     rows = [{"name": f.name, "unit": f.unit, "median": f.median, "runs": list(f.runs)} for f in figures]
     result = {"benchmark": benchmark, "settings": settings, "machine": before, "figures": rows}
     (folder / f"{benchmark}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (folder / "README.md").write_text(
-        table([json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))])
-    )
+    results = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
+    (folder / "README.md").write_text(table([result for result in results if "figures" in result]))
 
 
 def table(results: list[dict[str, Any]]) -> str:

@@ -1,78 +1,214 @@
-"""Prediction of frames that no training has seen, and editing, each beside its floors.
+"""Prediction of frames that no training has seen, and editing, each beside its floors, targets marked.
 
-    DTSGAN_EVAL_DATA=clips/ DTSGAN_METRIC_WEIGHTS=weights/ python benchmarks/prediction.py --runs runs70/
+    DTSGAN_EVAL_DATA=clips DTSGAN_METRIC_WEIGHTS=weights python benchmarks/prediction.py --runs runs70
 
-For each clip a texture and its encoder are learned from the first 70 % of the video (`--runs` keeps these
-runs and goes on with those that are there; `--existing` trains nothing). Predictions begin at frames of the
-last 30 %; what really followed is the truth. Floors: the last frame copied, a random real clip, and the real
-clip whose first frame is nearest to the picture. LPIPS (AlexNet) is measured where its weights are at hand.
+For each clip a texture and its encoder are learned from the first 70 % of the video (RUNS/CLIP).
+Predictions begin at frames of the last 30 %; what really followed is the truth. Floors: the last frame
+copied, a random real clip, and the real clip whose first frame is nearest to the picture. LPIPS (AlexNet)
+is measured where its weights are at hand. A run that is missing is trained, one that was stopped goes on,
+and one that is measured already is left alone: killed at any time, the same command goes on where it was.
 """
 
+import argparse
+import json
 import os
-from collections.abc import Callable
+import statistics
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from measuring import Figure, keep, machine, parser
+from measuring import RESULTS, machine
+from targets import Cell, Target, target_table, write_table
 from torch import Tensor
+from tqdm import tqdm
 
 from dtsgan import jobs
 from dtsgan.edit import Edit, plain_edit
+from dtsgan.errors import DTSGANError
 from dtsgan.metrics.motion import frame_differences, motion_ratio
 from dtsgan.metrics.patches import sliced_wasserstein
 from dtsgan.model import DTSGAN
+from dtsgan.rundir import RunDir, write_json
 from dtsgan.video import from_uint8, probe, read_clip, to_uint8, write_contact_sheet
 
 LENGTH = 16  # frames of a prediction, the picture included
 NEAR = slice(1, 5)  # the four frames after the picture
 SEEN = 0.7  # of the video, that is learned from
 
+Values = dict[str, dict[str, list[float]]]  # of every picture and seed, by what is measured and the method
+
+ENCODER, CLOSED = "encoder", "closed form, no encoder"
+COPY, NEAREST, RANDOM = "copy of the last frame", "nearest real clip", "random real clip"
+TRUTH = "what really came"
+ANEW, PASTED, POISSON = "drawn anew", "plain pasting", "Poisson blending"
+
+
+def median(part: str, what: str, method: str) -> Callable[[Cell], float | None]:
+    """Of all pictures and seeds of a cell."""
+
+    def figure(cell: Cell) -> float | None:
+        values = cell[part].get(what, {}).get(method)
+        return statistics.median(values) if values else None
+
+    return figure
+
+
+def gain(what: str, method: str, over: str) -> Callable[[Cell], float | None]:
+    """How much more the method has than another."""
+
+    def figure(cell: Cell) -> float | None:
+        one, other = median("prediction", what, method)(cell), median("prediction", what, over)(cell)
+        return None if one is None or other is None else one - other
+
+    return figure
+
+
+def ratio(what: str, method: str, over: str) -> Callable[[Cell], float | None]:
+    def figure(cell: Cell) -> float | None:
+        one, other = median("prediction", what, method)(cell), median("prediction", what, over)(cell)
+        return None if one is None or not other else one / other
+
+    return figure
+
+
+PREDICTION = (
+    Target("first frame, dB", "≥ 30", median("prediction", "first frame, PSNR", ENCODER), lambda v: v >= 30),
+    Target("frames 2 to 5 over the copy, dB", "≥ 1", gain("frames 2 to 5, PSNR", ENCODER, COPY),
+           lambda v: v >= 1),
+    Target("the same, closed form", "", gain("frames 2 to 5, PSNR", CLOSED, COPY)),
+    Target("real steps smaller than the first", "≤ 0.95", median("prediction", "jump", ENCODER),
+           lambda v: v <= 0.95),
+    Target("motion ratio, 16 frames", "0.8 to 1.25", median("prediction", "motion ratio", ENCODER),
+           lambda v: 0.8 <= v <= 1.25),
+    Target("sigma-N-LPIPS / real", "", ratio("sigma-N-LPIPS", ENCODER, TRUTH)),
+)  # fmt: skip
+
+FLOORS = tuple(
+    Target(f"{short}: {name}", "", median("prediction", what, method))
+    for what, short in (("frames 2 to 5, PSNR", "dB"), ("frames 2 to 16, LPIPS", "LPIPS"))
+    for method, name in ((ENCODER, "encoder"), (CLOSED, "closed form"), (COPY, "copy"),
+                         (NEAREST, "nearest"), (RANDOM, "random"))
+)  # fmt: skip
+
+EDITING = (
+    *(Target(f"seam: {method}", "", median("edit", "seam ratio", method))
+      for method in (ANEW, PASTED, POISSON)),
+    *(Target(f"motion: {method}", "", median("edit", "motion inside over the source's", method))
+      for method in (ANEW, PASTED, POISSON)),
+    *(Target(f"patch distance: {method}", "", median("edit", "patch distance", method))
+      for method in (ANEW, PASTED, POISSON)),
+    Target("unchanged outside, to the last bit", "1", median("edit", "unchanged outside", ANEW),
+           lambda v: v == 1),
+)  # fmt: skip
+
 
 def main() -> None:
-    p = parser(__doc__.splitlines()[0], "python benchmarks/prediction.py --clips flag fountain")
-    p.add_argument("--clips", nargs="*", metavar="NAME", help="of DTSGAN_EVAL_DATA (default: all)")
-    p.add_argument("--runs", type=Path, default=Path("runs70"), help="where the runs are kept (runs70/)")
-    p.add_argument("--existing", action="store_true", help="measure the runs that are there, train nothing")
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--runs", metavar="DIR", type=Path, required=True, help="where the runs are, or are made")
+    p.add_argument("--clips", metavar="NAME", nargs="+", help="of DTSGAN_EVAL_DATA (default: all)")
+    p.add_argument("--no-training", action="store_true", help="only measure the runs that are there")
     p.add_argument("--preset", default="fast", help="recipe of the training (default: %(default)s)")
-    p.add_argument("--starts", type=int, default=6, help="pictures of each clip (default: %(default)s)")
-    p.add_argument("--seeds", type=int, default=2, help="futures of each picture (default: %(default)s)")
-    p.add_argument("--sheets", type=Path, help="folder for contact sheets: the truth above the prediction")
+    p.add_argument(
+        "--starts", metavar="N", type=int, default=6, help="pictures of a clip (default: %(default)s)"
+    )
+    p.add_argument(
+        "--seeds", metavar="N", type=int, default=2, help="futures of a picture (default: %(default)s)"
+    )
+    p.add_argument(
+        "--sheets", metavar="DIR", type=Path, help="for contact sheets: the truth above the future"
+    )
+    p.add_argument("--out", metavar="DIR", type=Path, default=RESULTS, help="default: benchmarks/results")
     arguments = p.parse_args()
     data = os.environ.get("DTSGAN_EVAL_DATA")
-    if not data:
-        raise SystemExit("set DTSGAN_EVAL_DATA to a folder of clips: the figures are of real footage")
-    if arguments.quick:
-        arguments.starts, arguments.seeds = 2, 1
+    if not data or not Path(data).is_dir():
+        sys.exit("set DTSGAN_EVAL_DATA to a folder of video clips: the figures are of real footage")
+
+    folder = Path(data) / "clips" if (Path(data) / "clips").is_dir() else Path(data)
     before = machine()
-    figures = []
-    names = arguments.clips or sorted(path.stem for path in Path(data).glob("*.mp4"))
-    for name in names:
-        video, folder = Path(data) / f"{name}.mp4", arguments.runs / name
-        if arguments.existing and not (folder / "model" / "encoder").exists():
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    kept = arguments.out / "prediction.json"
+    cells: dict[str, Cell] = json.loads(kept.read_text())["cells"] if kept.exists() else {}
+    failed = []
+    for name in tqdm(arguments.clips or sorted(path.stem for path in folder.glob("*.mp4")), file=sys.stderr):
+        try:
+            cell = measure(folder / f"{name}.mp4", cells.get(name), arguments)
+        except DTSGANError as error:
+            failed.append(f"{name}: {error}")
             continue
-        whole = probe(video)
-        learned = round(SEEN * whole.num_frames)
-        if whole.num_frames - learned < LENGTH:
-            print(f"{name}: too short to hold {LENGTH} frames back")
+        if cell is None:
             continue
-        if not arguments.existing:
-            train(video, folder, arguments.preset, learned / whole.fps)
-        model = DTSGAN.from_pretrained(folder)
-        clip, _ = read_clip(video, size=min(model.size))
-        figures += prediction_figures(name, model, clip, learned, arguments)
-        figures += edit_figures(name, model, clip[:, :, :LENGTH], arguments)
-    keep("prediction", figures, before, arguments)
+        cells[name] = {"machine": before, **cell}
+        write_json(kept, {"benchmark": "prediction", "machine": before, "cells": cells})
+        write_table(arguments.out / "prediction.md", markdown(cells.values()))
+    print("\n".join(markdown(cells.values())))
+    for sentence in failed:
+        print(f"not measured: {sentence}", file=sys.stderr)
+    if failed or not cells:
+        sys.exit("nothing was measured" if not cells else 1)
+
+
+def measure(video: Path, known: Cell | None, arguments: argparse.Namespace) -> Cell | None:
+    """What is kept of a clip; None if it is known already, too short, or may not be trained."""
+    whole = probe(video)
+    learned = round(SEEN * whole.num_frames)
+    if whole.num_frames - learned < LENGTH:
+        tqdm.write(f"{video.stem}: too short to hold {LENGTH} frames back", file=sys.stderr)
+        return None
+    run = RunDir(arguments.runs / video.stem)
+    if not arguments.no_training:
+        train(video, run.path, arguments.preset, learned / whole.fps)
+    elif not (run.model / "encoder").exists():
+        tqdm.write(f"{run.path} has no encoder yet: left out", file=sys.stderr)
+        return None
+    recipe = run.read_config()["config"]
+    cell = {
+        "clip": video.stem, "preset": recipe["preset"], "learned": learned, "starts": arguments.starts,
+        "seeds": arguments.seeds, "minutes": round(run.read_status()["seconds"] / 60, 2),
+    }  # fmt: skip
+    if known and cell.items() <= known.items():
+        return None
+    model = DTSGAN.from_pretrained(run.path)
+    clip, _ = read_clip(video, size=min(model.size))
+    prediction, futures = predicted(model, clip, learned, arguments.starts, arguments.seeds)
+    edit, edits = edited(model, clip[:, :, :LENGTH])
+    if arguments.sheets is not None:
+        write_contact_sheet(arguments.sheets / f"{video.stem}.png", futures, 8)
+        write_contact_sheet(arguments.sheets / f"{video.stem}_edit.png", edits, 8)
+    return {**cell, "prediction": prediction, "edit": edit}
+
+
+def markdown(cells: Iterable[Cell]) -> list[str]:
+    """The tables, line by line."""
+    cells = list(cells)
+    if not cells:
+        return []
+    m = cells[-1]["machine"]
+    presets = ", ".join(sorted({cell["preset"] for cell in cells}))
+    return [
+        "# Prediction and editing", "",
+        "Written by `benchmarks/prediction.py`: medians of all pictures and seeds of a clip. **Bold**: a "
+        "target missed. –: no number.", "",
+        f"{m['cpu']}, {m['cores']} cores, torch {m['torch']}, {m['date']}; preset {presets}, learned from "
+        f"the first {SEEN:.0%} of each clip; {cells[-1]['starts']} pictures of the rest, "
+        f"{cells[-1]['seeds']} futures of each.", "",
+        "## Prediction of held-out frames", "", *target_table(cells, PREDICTION),
+        "## Beside floors: PSNR of frames 2 to 5, LPIPS of frames 2 to 16", "",
+        *target_table(cells, FLOORS)[:-2],
+        "## Editing: a patch carried to two other places", "", *target_table(cells, EDITING)[:-2],
+    ]  # fmt: skip
 
 
 def train(video: Path, folder: Path, preset: str, end: float) -> None:
+    """Until texture and encoder are learned, or nothing where they are."""
     run = (
         jobs.Run.resume(folder, with_prediction=True)
         if (folder / "config.json").exists()
         else jobs.train(video, folder, preset, end=end, with_prediction=True)
     )
-    print(run.describe())
+    tqdm.write(run.describe(), file=sys.stderr)
     for _ in run:
         pass
 
@@ -80,60 +216,52 @@ def train(video: Path, folder: Path, preset: str, end: float) -> None:
 # -- prediction ---
 
 
-def prediction_figures(name: str, model: DTSGAN, clip: Tensor, learned: int, arguments) -> list[Figure]:
-    """Of one clip, each with the value of every picture and seed."""
+def predicted(
+    model: DTSGAN, clip: Tensor, learned: int, num_starts: int, num_seeds: int
+) -> tuple[Values, list[Tensor]]:
+    """The figures of one clip, and rows of a contact sheet: the truth above the prediction."""
     lpips = load_lpips()
     seen = clip[:, :, :learned]
     rng = torch.Generator().manual_seed(0)
     ordinary = frame_differences(clip)
-    values: dict[tuple[str, str, str], list[float]] = {}
+    closed = DTSGAN(model.pyramid, model.fps)
+    values: Values = {}
 
-    def note(method: str, what: str, unit: str, value: float) -> None:
-        values.setdefault((what, method, unit), []).append(float(value))
+    def note(what: str, method: str, value: Tensor | float) -> None:
+        values.setdefault(what, {}).setdefault(method, []).append(round(float(value), 5))
 
-    starts = torch.linspace(learned, clip.shape[2] - LENGTH, arguments.starts).long().tolist()
     sheet = []
-    for start in starts:
+    for start in torch.linspace(learned, clip.shape[2] - LENGTH, num_starts).long().tolist():
         real = clip[:, :, start : start + LENGTH]
         picture = real[0, :, 0]
-        nearest = int(
-            (seen[:, :, : learned - LENGTH] - picture[None, :, None]).square().mean((0, 1, 3, 4)).argmin()
-        )
+        begins = seen[:, :, : learned - LENGTH]
+        nearest = int((begins - picture[None, :, None]).square().mean((0, 1, 3, 4)).argmin())
         random = int(torch.randint(learned - LENGTH, (), generator=rng))
-        closed = DTSGAN(model.pyramid, model.fps)
         methods: dict[str, list[Tensor]] = {
-            "encoder": [model.predict(picture, LENGTH, seed) for seed in range(arguments.seeds)],
-            "copy of the last frame": [real[:, :, :1].expand_as(real)],
-            "nearest real clip": [seen[:, :, nearest : nearest + LENGTH]],
-            "random real clip": [seen[:, :, random : random + LENGTH]],
+            ENCODER: [model.predict(picture, LENGTH, seed) for seed in range(num_seeds)],
+            COPY: [real[:, :, :1].expand_as(real)],
+            NEAREST: [seen[:, :, nearest : nearest + LENGTH]],
+            RANDOM: [seen[:, :, random : random + LENGTH]],
         }
         if closed.can_predict:
-            futures = [closed.predict(picture, LENGTH, seed) for seed in range(arguments.seeds)]
-            methods["closed form, no encoder"] = futures
-        sheet += [real[:, :, :8], methods["encoder"][0][:, :, :8]]
+            methods[CLOSED] = [closed.predict(picture, LENGTH, seed) for seed in range(num_seeds)]
+        sheet += [real[:, :, :8], methods[ENCODER][0][:, :, :8]]
         for method, futures in methods.items():
             for future in futures:
                 error = psnr(future, real)
-                note(method, "first frame, PSNR", "dB", min(float(error[0]), 99.0))
-                note(method, "frames 2 to 5, PSNR", "dB", error[NEAR].mean())
-                note(method, "frames 2 to 16, PSNR", "dB", error[1:].mean())
-                note(method, "motion ratio", "", motion_ratio(future, real))
-                steps = frame_differences(torch.cat([picture[None, :, None], future[:, :, 1:2]], 2))
-                note(
-                    method,
-                    "jump: part of real steps that are smaller",
-                    "",
-                    (ordinary < steps[0]).float().mean(),
-                )
+                note("first frame, PSNR", method, min(float(error[0]), 99.0))
+                note("frames 2 to 5, PSNR", method, error[NEAR].mean())
+                note("frames 2 to 16, PSNR", method, error[1:].mean())
+                note("motion ratio", method, motion_ratio(future, real))
+                step = frame_differences(torch.cat([picture[None, :, None], future[:, :, 1:2]], 2))
+                note("jump", method, (ordinary < step[0]).float().mean())
                 if lpips is not None:
-                    note(method, "first frame, LPIPS", "", lpips(future[:, :, :1], real[:, :, :1]).mean())
-                    note(method, "frames 2 to 16, LPIPS", "", lpips(future[:, :, 1:], real[:, :, 1:]).mean())
-                    note(method, "sigma-N-LPIPS", "", sigma_n_lpips(future, lpips))
+                    note("first frame, LPIPS", method, lpips(future[:, :, :1], real[:, :, :1]).mean())
+                    note("frames 2 to 16, LPIPS", method, lpips(future[:, :, 1:], real[:, :, 1:]).mean())
+                    note("sigma-N-LPIPS", method, sigma_n_lpips(future, lpips))
         if lpips is not None:
-            note("what really came", "sigma-N-LPIPS", "", sigma_n_lpips(real, lpips))
-    if arguments.sheets is not None:
-        write_contact_sheet(arguments.sheets / f"{name}.png", sheet[:8], 8)
-    return [Figure(f"{name}: {what}, {method}", unit, runs) for (what, method, unit), runs in values.items()]
+            note("sigma-N-LPIPS", TRUTH, sigma_n_lpips(real, lpips))
+    return values, sheet[:8]
 
 
 def psnr(fake: Tensor, real: Tensor) -> Tensor:
@@ -169,45 +297,35 @@ def load_lpips() -> Callable[[Tensor, Tensor], Tensor] | None:
 # -- editing ---
 
 
-def edit_figures(name: str, model: DTSGAN, clip: Tensor, arguments) -> list[Figure]:
-    """A patch of the video moved to another place: drawn anew, beside plain pasting and Poisson blending."""
+def edited(model: DTSGAN, clip: Tensor) -> tuple[Values, list[Tensor]]:
+    """A patch of the video carried to two other places, beside plain pasting and Poisson blending: the
+    figures, and rows of a contact sheet.
+    """
     height, width = clip.shape[3:]
     w, h = width // 4, height // 4
-    values: dict[tuple[str, str], list[float]] = {}
+    values: Values = {}
     sheet = [clip]
-    active = frame_map(clip)  # patches are taken from where it moves most
-    top, left = peak(active, h, w)
+    top, left = peak(clip.std(2).mean((0, 1)), h, w)  # patches are taken from where it moves most
+
+    def note(what: str, method: str, value: float) -> None:
+        values.setdefault(what, {}).setdefault(method, []).append(round(value, 5))
+
     for k, (x, y) in enumerate(((left // 3, top // 3), ((left + width - w) // 2, (top + height - h) // 2))):
-        one = Edit(op="copy", box=(left, top, w, h), to=(x, y), delay=2 + k)
-        plain, mask = plain_edit(model, clip, one)
+        plain, mask = plain_edit(model, clip, Edit(op="copy", box=(left, top, w, h), to=(x, y), delay=2 + k))
         inside = mask[0, 0, 0] > 0
-        results = {
-            "drawn anew": model.edit(plain, mask),
-            "plain pasting": plain,
-            "Poisson blending": poisson(plain, clip, inside),
-        }
-        for method, edited in results.items():
-            seam = seam_ratio(edited, clip, inside)
-            patch = edited[..., y : y + h, x : x + w]
+        anew = model.edit(plain, mask)
+        results = {ANEW: anew, PASTED: plain, POISSON: poisson(plain, clip, inside)}
+        for method, result in results.items():
+            patch = result[..., y : y + h, x : x + w]
             source = clip[..., top : top + h, left : left + w]
             moved = frame_differences(patch).mean() / frame_differences(source).mean().clamp(min=1e-6)
-            values.setdefault(("seam ratio", method), []).append(seam)
-            values.setdefault(("motion inside against the source's", method), []).append(float(moved))
-            values.setdefault(("patch distance", method), []).append(
-                sliced_wasserstein(patch, clip, num_levels=2)
-            )
-        kept = model.edit(plain, mask)
-        is_same = torch.equal(kept[..., grown(inside, 12) == 0], clip[..., grown(inside, 12) == 0])
-        values.setdefault(("unchanged outside, to the last bit", "drawn anew"), []).append(float(is_same))
+            note("seam ratio", method, seam_ratio(result, clip, inside))
+            note("motion inside over the source's", method, float(moved))
+            note("patch distance", method, sliced_wasserstein(patch, clip, num_levels=2))
+        outside = grown(inside, 12) == 0
+        note("unchanged outside", ANEW, float(torch.equal(anew[..., outside], clip[..., outside])))
         sheet += list(results.values())
-    if arguments.sheets is not None:
-        write_contact_sheet(arguments.sheets / f"{name}_edit.png", sheet, 8)
-    return [Figure(f"{name}: edit, {what}, {method}", "", runs) for (what, method), runs in values.items()]
-
-
-def frame_map(clip: Tensor) -> Tensor:
-    """Deviation over time of each pixel, `(H, W)`."""
-    return clip.std(2).mean((0, 1))
+    return values, sheet
 
 
 def peak(values: Tensor, h: int, w: int) -> tuple[int, int]:

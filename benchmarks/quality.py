@@ -11,14 +11,13 @@ is left alone: killed at any time, the same command goes on where it was.
 import argparse
 import json
 import os
-import statistics
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from measuring import RESULTS, machine
+from targets import Cell, Target, target_table, write_table
 from tqdm import tqdm
 
 from dtsgan import jobs
@@ -28,20 +27,6 @@ from dtsgan.rundir import RunDir, write_json
 
 DATA = "DTSGAN_EVAL_DATA"
 MIN_FRAMES = 33  # shorter clips cannot be halved into parts that the scores are defined for
-
-Cell = dict[
-    str, Any
-]  # what `Evaluation.to_dict` gives, with the clip, the preset and the minutes of training
-
-
-@dataclass(frozen=True)
-class Target:
-    """One of the targets: a figure of a cell, and what it must be."""
-
-    name: str
-    wanted: str
-    figure: Callable[[Cell], float | None]
-    is_met: Callable[[float], bool]
 
 
 def value(cell: Cell, name: str) -> float | None:
@@ -93,6 +78,7 @@ TARGETS = (
     Target("sigma-N-LPIPS / real", "0.8 to 1.2", over_real("sigma_n_lpips"), lambda v: 0.8 <= v <= 1.2),
     Target("LPIPS diversity / real", "≥ 0.8", over_real("lpips_diversity"), lambda v: v >= 0.8),
     Target("copy score", "≥ 0.5", lambda c: value(c, "copy_score"), lambda v: v >= 0.5),
+    Target("minutes", "", lambda c: c["trained"]["minutes"]),
 )
 
 
@@ -147,10 +133,10 @@ def main() -> None:
             "clip": clip.stem, "preset": trained["preset"], "trained": trained, "machine": before, **found
         }  # fmt: skip
         write_json(kept, {"benchmark": "quality", "machine": before, "cells": cells})
-        write_text(arguments.out / "quality.md", markdown(cells.values()))
+        write_table(arguments.out / "quality.md", markdown(cells.values()))
     if cells:
-        write_text(arguments.out / "quality.md", markdown(cells.values()))
-        print(markdown(cells.values()))
+        write_table(arguments.out / "quality.md", markdown(cells.values()))
+        print("\n".join(markdown(cells.values())))
     for sentence in failed:
         print(f"not evaluated: {sentence}", file=sys.stderr)
     if failed or not cells:
@@ -205,14 +191,8 @@ def finished_run(run: Path, clip: Path, preset: str, arguments: argparse.Namespa
     }
 
 
-def write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def markdown(cells: Iterable[Cell]) -> str:
-    """The table of clips and presets, medians, and the targets that are missed in bold."""
+def markdown(cells: Iterable[Cell]) -> list[str]:
+    """The tables of all presets, line by line."""
     by_preset: dict[str, list[Cell]] = {}
     for cell in cells:
         by_preset.setdefault(cell["preset"], []).append(cell)
@@ -227,36 +207,9 @@ def markdown(cells: Iterable[Cell]) -> str:
             f"## {preset}", "",
             f"{m['cpu']}, {m['cores']} cores, torch {m['torch']}, {m['date']}; "
             f"{rows[-1]['num_videos']} videos of a clip.", "",
-            "| clip | " + " | ".join(t.name for t in TARGETS) + " | minutes |",
-            "| --- |" + " ---: |" * (len(TARGETS) + 1),
-            "| *wanted* | " + " | ".join(f"*{t.wanted}*" for t in TARGETS) + " | |",
+            *target_table(rows, TARGETS),
         ]  # fmt: skip
-        for cell in sorted(rows, key=lambda c: c["clip"]):
-            figures = [(t, t.figure(cell)) for t in TARGETS]
-            lines.append(
-                f"| {cell['clip']} | " + " | ".join(_marked(v, t) for t, v in figures)
-                + f" | {cell['trained']['minutes']:.0f} |"
-            )  # fmt: skip
-        lines.append("| **median** | " + " | ".join(_median(rows, t) for t in TARGETS) + " | |")
-        missed = [t.name for t in TARGETS if "**" in _median(rows, t)]
-        lines += ["", f"Missed: {', '.join(missed)}." if missed else "Every target is met.", ""]
-    return "\n".join(lines)
-
-
-def _median(rows: list[Cell], target: Target) -> str:
-    figures = [v for v in (target.figure(cell) for cell in rows) if v is not None]
-    if not figures:
-        return "–"
-    middle = statistics.median(figures)
-    if target.wanted.startswith("≤") and max(figures) > 2 * middle:
-        return f"**{middle:.2f} ≫**"
-    return _marked(middle, target)
-
-
-def _marked(figure: float | None, target: Target) -> str:
-    if figure is None:
-        return "–"
-    return f"{figure:.2f}" if target.is_met(figure) else f"**{figure:.2f}**"
+    return lines
 
 
 if __name__ == "__main__":

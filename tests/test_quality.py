@@ -1,4 +1,4 @@
-"""The benchmark of quality: its table marks what misses a target, and it skips what it cannot rank."""
+"""The tables of the benchmarks mark what misses a target, and skip what they cannot rank."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
+import prediction
 import quality
 
 
@@ -26,8 +27,8 @@ def cell(clip: str, **scores: float) -> quality.Cell:
     }  # fmt: skip
 
 
-def row(table: str, name: str) -> list[str]:
-    (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} |"))
+def row(table: list[str], name: str) -> list[str]:
+    (line,) = (line for line in table if line.startswith(f"| {name} |"))
     return [part.strip() for part in line.strip("|").split("|")]
 
 
@@ -40,7 +41,7 @@ def test_a_missed_target_is_bold_and_a_met_one_is_not():
     assert row(table, "flag")[column("motion ratio")] == "**0.70**"
     assert row(table, "sea")[column("motion ratio")] == "1.00"
     assert row(table, "sea")[column("temporal spectrum / unseen")] == "**2.50**"
-    assert "Missed: " not in quality.markdown([cell("flag")])
+    assert "Every target is met." in quality.markdown([cell("flag")])
 
 
 def test_the_median_is_marked_when_one_clip_is_worse_than_twice_it():
@@ -75,3 +76,21 @@ def test_clips_that_are_too_short_are_left_out_unless_named(tmp_path, monkeypatc
     monkeypatch.delenv("DTSGAN_EVAL_DATA")
     with pytest.raises(SystemExit, match="set DTSGAN_EVAL_DATA"):
         quality.clips(None)
+
+
+def test_the_table_of_predictions_shows_medians_beside_their_floors():
+    values = {
+        "first frame, PSNR": {prediction.ENCODER: [99.0, 99.0]},
+        "frames 2 to 5, PSNR": {prediction.ENCODER: [22.0, 20.0, 21.0], prediction.COPY: [20.5]},
+        "motion ratio": {prediction.ENCODER: [0.9]},
+        "jump": {prediction.ENCODER: [0.5]},
+    }
+    edit = {"seam ratio": {prediction.ANEW: [1.0], prediction.PASTED: [2.0]}}
+    lines = prediction.markdown([{
+        "clip": "flag", "preset": "fast", "starts": 3, "seeds": 1, "prediction": values, "edit": edit,
+        "machine": {"cpu": "a processor", "cores": 2, "torch": "2", "date": "2026-11-22"},
+    }])  # fmt: skip
+    rows = [line for line in lines if line.startswith("| flag |")]
+    assert rows[0] == "| flag | 99.00 | **0.50** | – | 0.50 | 0.90 | – |"
+    assert rows[1].startswith("| flag | 21.00 | – | 20.50 |")
+    assert rows[2].startswith("| flag | 1.00 | 2.00 | – |")
