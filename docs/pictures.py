@@ -30,7 +30,7 @@ from dtsgan.video import read_clip, side_by_side, write_clip
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-PATIENCE = 900_000  # milliseconds: all scores of a texture take minutes
+PATIENCE = 90_000  # milliseconds: all scores of a texture take minutes
 
 
 def draw_textures() -> None:
@@ -63,7 +63,7 @@ def train(tab: Page) -> None:
     open_tab(tab, "Train")
     tab.click('#editor [data-example="smoke"]')
     tab.wait_for_selector(".dt-time b")
-    tab.get_by_text("about").first.wait_for()
+    tab.get_by_text("Preview · about").wait_for()
     if tab.locator(".dt-job").count():
         tab.locator(".dt-job").first.click()
         tab.get_by_role("button", name="Play it").wait_for()
@@ -82,7 +82,7 @@ def edit(tab: Page) -> None:
     choose_texture(tab, "Fire")
     canvas = tab.get_by_role("tabpanel").locator("canvas").first
     canvas.wait_for()
-    tab.wait_for_timeout(3000)
+    tab.wait_for_timeout(15_000)  # the frame is drawn, and laid under the brush
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box() or {}
     x, y, width = box["x"], box["y"] + 0.3 * box["height"], box["width"]
@@ -122,11 +122,16 @@ def choose_texture(tab: Page, name: str) -> None:
 
 
 def wait_for_videos(tab: Page, count: int) -> None:
+    """In view, since a video plays only there."""
+    videos = tab.locator("[role=tabpanel] figure video:visible")
+    videos.nth(count - 1).wait_for()
+    videos.last.scroll_into_view_if_needed()
     tab.wait_for_function(
-        "(n) => [...document.querySelectorAll('[role=tabpanel] video')]"
-        ".filter(v => v.offsetParent && v.currentTime > .8).length >= n",
+        "(n) => [...document.querySelectorAll('[role=tabpanel] figure video')]"
+        ".filter(v => v.offsetParent && v.readyState >= 2).length >= n",
         arg=count,
     )
+    tab.wait_for_timeout(1500)  # they fade in
 
 
 # -- taking them ---
@@ -197,7 +202,7 @@ def take(tab: Page, address: str, name: str, picture: Picture) -> None:
     picture.scene(tab)
     image = Image.open(io.BytesIO(tab.screenshot(full_page=picture.whole))).convert("RGB")
     height = round(image.height * picture.width / image.width)
-    image.resize((picture.width, height), Image.Resampling.LANCZOS).save(DOCS / f"{name}.jpg", quality=88)
+    image.resize((picture.width, height), Image.Resampling.LANCZOS).save(DOCS / f"{name}.jpg", quality=84)
     tab.close()
 
 

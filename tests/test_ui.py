@@ -532,6 +532,12 @@ def test_the_loss_curves_are_drawn_from_the_log():
     svg = progress.loss_curves(lines)
     assert svg.count("<path") == 2 and svg.count("<line") == 1 and "difference of patches 0.1" in svg
     assert progress.loss_curves(lines[:2]) == ""
+    long = [{"scale": k // 500, "step": k % 500, "swd": 3.0 + k % 2} for k in range(1000)]
+    (path,) = re.findall(r' d="([^"]+)"', progress.loss_curves(long))
+    heights = [float(point.split()[1]) for point in re.split("[ML]", path)[1:]]
+    assert 80 <= len(heights) <= 100
+    assert path.count("M") == 2
+    assert "swd" not in path and "difference of patches 4" in progress.loss_curves(long)
 
 
 def test_scores_stand_beside_their_floors_and_distances_in_a_map():

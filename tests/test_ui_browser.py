@@ -234,6 +234,16 @@ def test_a_bad_upload_is_a_sentence(page, served, tmp_path):
     page.wait_for_selector("text=/holiday.mp4.*(cannot be read|is not a video)/", timeout=40_000)
 
 
+def test_what_cannot_be_done_is_a_sentence_and_leaves_nothing_to_cancel(page, served):
+    page.goto(served.address)
+    tab(page, "Edit")
+    panel = page.get_by_role("tabpanel")
+    panel.locator("canvas").first.wait_for(timeout=60_000)
+    panel.get_by_role("button", name="Harmonise").click()
+    page.wait_for_selector("text=nothing is painted yet", timeout=60_000)
+    panel.get_by_role("button", name="Cancel").wait_for(state="hidden", timeout=30_000)
+
+
 def test_two_visitors_watch_at_once(browser, served, page):
     other = browser.new_page()
     for visitor, name in ((page, "pond"), (other, "plane")):

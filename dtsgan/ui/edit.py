@@ -12,7 +12,7 @@ from dtsgan.errors import ConfigError
 from dtsgan.model import DTSGAN
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, cancellable, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, from_uint8, read_clip, write_clip
@@ -62,7 +62,6 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         apply_default_css=False,
     )
     opened = gr.State(False)
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
     @plain_errors
     def first_frame(key: str | None, seed: float, request: gr.Request) -> Any:
@@ -115,17 +114,14 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         )
         yield f'<div class="dt-many wide">{figures}</div>', ""
 
-    shows = go.click(lambda: gr.Button(visible=True), None, cancel, **quiet)
-    running = shows.then(
-        harmonise, [picker, canvas, way, scale, seconds, seed], [shown, note], show_progress="hidden",
+    running = cancellable(
+        go, cancel, note, harmonise, [picker, canvas, way, scale, seconds, seed], [shown, note],
         concurrency_limit=1, concurrency_id="edit", api_visibility="private",
     )  # fmt: skip
-    running.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
     running.success(
         None, None, None, queue=False, api_visibility="private",
         js="() => document.querySelector('#edited')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})",
     )  # fmt: skip
-    cancel.click(lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[running], **quiet)
 
     @plain_errors
     @on_gpu

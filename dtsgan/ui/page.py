@@ -3,7 +3,7 @@
 import functools
 import html
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +91,20 @@ def progress_bar(done: float, text: str) -> str:
         f'style="width:{percent}%"></i></div>'
         f"<span>{html.escape(text)}</span></div>"
     )
+
+
+def cancellable(
+    go: gr.Button, cancel: gr.Button, note: gr.HTML, function: Callable[..., Any], inputs: Sequence[Any],
+    outputs: Sequence[Any], **options: Any,
+) -> Any:  # fmt: skip
+    """A click on `go` runs the function; while it does, `cancel` is there, and stops it. Returns the event.
+
+    An error takes `cancel` and the half-told `note` away, too: Gradio's `then` is not run after one.
+    """
+    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    shows = go.click(lambda: gr.Button(visible=True), None, cancel, **quiet)
+    running = shows.then(function, inputs, outputs, show_progress="hidden", **options)
+    running.success(lambda: gr.Button(visible=False), None, cancel, **quiet)
+    running.failure(lambda: ("", gr.Button(visible=False)), None, [note, cancel], **quiet)
+    cancel.click(lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[running], **quiet)
+    return running

@@ -14,7 +14,7 @@ from torch import Tensor
 from dtsgan.errors import ConfigError
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, plain_errors, progress_bar, rule
+from dtsgan.ui.page import Page, cancellable, plain_errors, progress_bar, rule
 from dtsgan.ui.routes import example_clips
 from dtsgan.ui.theme import icon
 from dtsgan.ui.visitor import visitor_of
@@ -227,19 +227,13 @@ def play_tab(page: Page, demo: gr.Blocks) -> tuple[gr.HTML, gr.Textbox]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    drawing = save.click(lambda: gr.Button(visible=True), None, cancel, **quiet).then(
-        sample, [*wish, file_format], [saved, note], show_progress="hidden", concurrency_limit=4,
+    drawing = cancellable(
+        save, cancel, note, sample, [*wish, file_format], [saved, note], concurrency_limit=4,
         concurrency_id="draw", api_name="sample",
     )  # fmt: skip
-    drawing.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
     drawing.success(
         None, saved, None, queue=False, api_visibility="private",
         js="(file) => { window.dtsgan.download(file); }",
-    )  # fmt: skip
-    cancel.click(
-        lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[drawing], queue=False,
-        api_visibility="private",
     )  # fmt: skip
     return gallery, model
 

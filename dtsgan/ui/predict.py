@@ -15,7 +15,7 @@ from dtsgan.model import DTSGAN
 from dtsgan.pyramid import resize
 from dtsgan.ui.gpu import on_gpu
 from dtsgan.ui.library import Texture, drawing_device
-from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, cancellable, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.ui.wish import Wish
 from dtsgan.video import VideoWriter, probe, read_clip, write_clip
@@ -135,13 +135,10 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             yield f'<div class="dt-many wide">{figures}</div>', progress_bar((k + 1) / count, "")
         yield f'<div class="dt-many wide">{figures}</div>', ""
 
-    shows = go.click(lambda: gr.Button(visible=True), None, cancel, **quiet)
-    running = shows.then(
-        show_futures, [picker, picture, count, seconds, seed], [futures, note], show_progress="hidden",
+    cancellable(
+        go, cancel, note, show_futures, [picker, picture, count, seconds, seed], [futures, note],
         concurrency_limit=2, concurrency_id="predict", api_visibility="private",
     )  # fmt: skip
-    running.then(lambda: gr.Button(visible=False), None, cancel, **quiet)
-    cancel.click(lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[running], **quiet)
 
     @plain_errors
     @on_gpu

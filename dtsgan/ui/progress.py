@@ -1,7 +1,7 @@
 """How a training is doing, as HTML: the list, the scales, the loss curves, the preview."""
 
 import html
-from itertools import pairwise
+from itertools import groupby, islice, pairwise
 from typing import Any
 
 from dtsgan.ui.page import Page, empty
@@ -116,8 +116,9 @@ def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) 
 def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 120) -> str:
     """The losses from line to line of the log as an inline SVG, each drawn to its own range.
 
-    Finer scales stand to the right and are not joined: each has losses of its own. Where a run learns to
-    predict after the texture, the losses are those of what is learned now.
+    Finer scales stand to the right and are not joined: each has losses of its own. A long log is drawn as
+    means of neighbouring lines, since crops differ more than steps do. Where a run learns to predict after
+    the texture, the losses are those of what is learned now.
     """
     stage = lines[-1].get("stage") if lines else None
     lines = [line for line in lines if line.get("stage") == stage]
@@ -127,9 +128,13 @@ def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 1
     across = width / (len(lines) - 1)
     curves, legend = [], []
     for k, name in enumerate(names[:3]):
-        points = [
-            (k * across, float(line[name]), line.get("scale")) for k, line in enumerate(lines) if name in line
-        ]
+        points = _means(
+            [
+                (k * across, float(line[name]), line.get("scale"))
+                for k, line in enumerate(lines)
+                if name in line
+            ]
+        )
         values = sorted(v for _, v, _ in points)
         low, high = values[0], values[min(len(values) - 1, int(0.97 * len(values)))]
         reach = max(high - low, 1e-9) / (height - 12)
@@ -139,7 +144,8 @@ def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 1
             drawn += f"{'L' if scale == before else 'M'}{x:.1f} {y:.1f}"
             before = scale
         curves.append(f'<path class="c{k}" d="{drawn}"/>')
-        legend.append(f'<span class="c{k}">{LOSSES[name]} {points[-1][1]:.3g}</span>')
+        latest = next(line[name] for line in reversed(lines) if name in line)
+        legend.append(f'<span class="c{k}">{LOSSES[name]} {latest:.3g}</span>')
     pairs = enumerate(pairwise(lines))
     changes = [(k + 0.5) * across for k, (a, b) in pairs if a.get("scale") != b.get("scale")]
     marks = "".join(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"/>' for x in changes)
@@ -148,3 +154,14 @@ def loss_curves(lines: list[dict[str, float]], width: int = 640, height: int = 1
         f'aria-label="Loss curves">{marks}{"".join(curves)}</svg><div class="dt-legend">{"".join(legend)}'
         f"</div>"
     )
+
+
+def _means(points: list[tuple[float, float, Any]], most: int = 90) -> list[tuple[float, float, Any]]:
+    """About `most` means of neighbouring points (x, value, scale), of one scale each."""
+    window = max(1, len(points) // most)
+    means = []
+    for scale, same in groupby(points, key=lambda point: point[2]):
+        while few := list(islice(same, window)):
+            xs, values, _ = zip(*few, strict=True)
+            means.append((sum(xs) / len(xs), sum(values) / len(values), scale))
+    return means

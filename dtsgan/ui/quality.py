@@ -16,7 +16,7 @@ from dtsgan.errors import ConfigError, VideoError
 from dtsgan.evaluate import evaluate
 from dtsgan.report import write_report
 from dtsgan.ui.library import Texture
-from dtsgan.ui.page import Page, empty, lead, plain_errors, progress_bar, texture_picker
+from dtsgan.ui.page import Page, cancellable, empty, lead, plain_errors, progress_bar, texture_picker
 from dtsgan.ui.train import check_upload
 from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import write_clip
@@ -89,21 +89,9 @@ def quality_tab(page: Page, tab: gr.Tab) -> None:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    shows = go.click(
-        lambda: gr.Button(visible=True), None, cancel, queue=False, show_progress="hidden",
-        api_visibility="private",
-    )  # fmt: skip
-    running = shows.then(
-        draw_and_score, [picker, count, reference], [note, grid, scores, report], show_progress="hidden",
+    cancellable(
+        go, cancel, note, draw_and_score, [picker, count, reference], [note, grid, scores, report],
         concurrency_limit=1, concurrency_id="score", api_visibility="private",
-    )  # fmt: skip
-    running.then(
-        lambda: gr.Button(visible=False), None, cancel, queue=False, show_progress="hidden",
-        api_visibility="private",
-    )  # fmt: skip
-    cancel.click(
-        lambda: ("", gr.Button(visible=False)), None, [note, cancel], cancels=[running], queue=False,
-        api_visibility="private",
     )  # fmt: skip
 
     @plain_errors
