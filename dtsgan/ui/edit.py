@@ -61,7 +61,7 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         elem_id="edited",
         apply_default_css=False,
     )
-    opened = gr.State(False)
+    drawn = gr.State(None)  # texture and seed of the frame on the canvas
 
     @plain_errors
     def first_frame(key: str | None, seed: float, request: gr.Request) -> Any:
@@ -75,17 +75,21 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         picture = str(next(folder.glob("*.png")))
         last = model.pyramid.num_scales - 1
         editor = {"background": picture, "layers": [], "composite": picture}
-        return editor, gr.Slider(maximum=last, value=min(1, last))
+        return editor, gr.Slider(maximum=last, value=min(1, last)), (key, seed)
 
-    at_once: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on([take.click, picker.change, seed.submit], first_frame, [picker, seed], [canvas, scale], **at_once)
+    def follow(key: str | None, seed: float, drawn: Any, request: gr.Request) -> Any:
+        """The frame of what is chosen, unless it is there already and may be painted on."""
+        is_there = not key or (key, seed) == drawn
+        return (gr.skip(), gr.skip(), drawn) if is_there else first_frame(key, seed, request)
 
-    def open_first_time(key: str | None, seed: float, opened: bool, request: gr.Request) -> Any:
-        if opened or not key:
-            return gr.skip(), gr.skip(), opened
-        return *first_frame(key, seed, request), True
-
-    tab.select(open_first_time, [picker, seed, opened], [canvas, scale, opened], **at_once)
+    at_once: dict[str, Any] = {
+        "outputs": [canvas, scale, drawn], "show_progress": "hidden", "api_visibility": "private",
+    }  # fmt: skip
+    take.click(first_frame, [picker, seed], **at_once)
+    gr.on(
+        [tab.select, picker.change, seed.submit], follow, [picker, seed, drawn], trigger_mode="always_last",
+        **at_once,
+    )  # fmt: skip
 
     @plain_errors
     @on_gpu

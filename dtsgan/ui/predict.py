@@ -79,26 +79,35 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
             slider,
         )
 
-    gr.on([tab.select, picker.change], able, picker, [ability, teach, frame], **quiet)
+    gr.on(
+        [tab.select, picker.change],
+        able,
+        picker,
+        [ability, teach, frame],
+        trigger_mode="always_last",
+        **quiet,
+    )
 
     @plain_errors
     def take_frame(key: str | None, number: float, request: gr.Request) -> Any:
         texture = page.library.find(key or "", visitor_of(request))
         return str(source_frame(page, texture, int(number)))
 
+    begun = gr.State("")  # the texture whose first frame the start picture was
+
     @plain_errors
-    def first_frame(key: str | None, request: gr.Request) -> Any:
-        texture = page.library.find(key or "", visitor_of(request)) if key else None
-        return str(source_frame(page, texture, 0)) if texture and texture.source else None
+    def first_frame(key: str | None, begun: str, request: gr.Request) -> Any:
+        """One click is then enough to see a future; a picture that was given since stays."""
+        if not key or key == begun:
+            return gr.skip(), begun
+        texture = page.library.find(key, visitor_of(request))
+        return (str(source_frame(page, texture, 0)) if texture.source else None), key
 
-    at_once: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    frame.input(take_frame, [picker, frame], picture, trigger_mode="always_last", **at_once)
-    picker.change(first_frame, picker, picture, **at_once)
-
-    def open_with_frame(key: str | None, given: str | None, request: gr.Request) -> Any:
-        return gr.skip() if given else first_frame(key, request)  # one click is then enough to see a future
-
-    tab.select(open_with_frame, [picker, picture], picture, **at_once)
+    at_once: dict[str, Any] = {
+        "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last",
+    }  # fmt: skip
+    frame.input(take_frame, [picker, frame], picture, **at_once)
+    gr.on([tab.select, picker.change], first_frame, [picker, begun], [picture, begun], **at_once)
 
     @plain_errors
     def teach_it(key: str, request: gr.Request) -> str:
