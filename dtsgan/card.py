@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dtsgan.model import DTSGAN
 
 LOOP_FRAMES = 48  # of the picture on the card: two seconds that repeat without a seam
+FUTURE_FRAMES = 36  # of the picture's futures on the card
 PREVIEW_SECONDS = 8.0
 SEAL = re.compile(r"\n<!-- written by dtsgan [0-9a-f]{16}; .* -->\n\Z")
 UNLISTED = {"seed", "threads", "layout"}  # settings that have an option of their own, or change nothing
@@ -32,6 +33,7 @@ def model_card(
     *,
     scores: Mapping[str, Any] | None = None,
     previews: bool = True,
+    futures: bool = False,
 ) -> str:
     """The text of README.md.
 
@@ -40,6 +42,7 @@ def model_card(
         repo: what to load it by, `"user/name"` on the Hub or the name of a bundled texture.
         scores: `{"scores": {name: value}, "floors": {floor: {name: value}}}`; left out when not given.
         previews: whether `preview.webp` and `preview.mp4` lie beside it.
+        futures: whether `prediction.webp` does.
     """
     record = model.record
     name = _name(model, repo)
@@ -51,7 +54,7 @@ def model_card(
             "*A loop drawn by the model. [preview.mp4](preview.mp4): the source, and beside "
             "it new video.*"
         )
-    sections += [_use(model, where, name), _facts(model)]
+    sections += [_use(model, where, name), _continue(model, where, name, futures), _facts(model)]
     table = _scores(scores)
     if table:
         sections.append(table)
@@ -68,7 +71,8 @@ def write_card(folder: Path, model: "DTSGAN", repo: str | None = None) -> None:
     if path.exists() and not _is_own(path):
         return
     previews = (folder / "preview.webp").exists()
-    text = model_card(model, repo, scores=read_scores(folder), previews=previews)
+    futures = (folder / "prediction.webp").exists()
+    text = model_card(model, repo, scores=read_scores(folder), previews=previews, futures=futures)
     note = "change anything above, and it is yours: it will not be written over"
     write_text(path, f"{text}\n<!-- written by dtsgan {_digest(text)}; {note} -->\n")
 
@@ -76,7 +80,8 @@ def write_card(folder: Path, model: "DTSGAN", repo: str | None = None) -> None:
 def draw_previews(
     folder: Path, model: "DTSGAN", *, source: "Tensor | None" = None, loop_only: bool = False
 ) -> None:
-    """Draws what is missing of `preview.webp`, a loop, and `preview.mp4`, the source beside new video.
+    """Draws what is missing of `preview.webp`, a loop, `preview.mp4`, the source beside new video, and, where
+    prediction was trained, `prediction.webp`, a picture beside two of its futures.
 
     Args:
         source: the real clip, `(1, 3, T, H, W)`; where there is none, as the model remembers it.
@@ -87,6 +92,12 @@ def draw_previews(
 
     if not (folder / "preview.webp").exists():
         write_clip(folder / "preview.webp", model.sample(LOOP_FRAMES, loop=True), min(model.fps, 50.0))
+    if model.encoder is not None and not (folder / "prediction.webp").exists():
+        seen = model.sample(1, diversity=0) if source is None else resize(source, model.size)
+        picture = seen[0, :, seen.shape[2] // 2]
+        still = picture[None, :, None].expand(-1, -1, FUTURE_FRAMES, -1, -1)
+        futures = [model.predict(picture, FUTURE_FRAMES, seed=seed) for seed in range(2)]
+        write_clip(folder / "prediction.webp", side_by_side(still, *futures), min(model.fps, 50.0))
     if not loop_only and not (folder / "preview.mp4").exists():
         count = max(2, round(PREVIEW_SECONDS * model.fps))
         if source is None:
@@ -169,7 +180,7 @@ def _introduction(model: "DTSGAN") -> str:
 
 
 def _use(model: "DTSGAN", where: str, name: str) -> str:
-    file = f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.mp4"
+    file = _file(name)
     if "/" in where:
         loading = f"""from diffusers import DiffusionPipeline
 
@@ -210,6 +221,27 @@ frames = pipe(num_frames=128, generator=torch.Generator().manual_seed(7)).frames
 ```
 
 One seed names one video: all three draw the same.{caution}"""
+
+
+def _continue(model: "DTSGAN", where: str, name: str, futures: bool) -> str:
+    """How to predict and to edit with it, as far as it can."""
+    picture = (
+        "![A picture, and two of its futures](prediction.webp)\n\n"
+        "*A picture, and two futures: each begins with the picture and is new video.*\n\n"
+    )
+    predicting = f"dtsgan predict {where} photo.jpg --out future.mp4 --seconds 10 --seed 3\n"
+    height, width = model.size
+    box = f"[{width // 4}, {height // 4}, {width // 4}, {height // 4}]"
+    edit = f'{{"op": "copy", "box": {box}, "to": [{width // 2}, {height // 2}], "delay": 6}}'
+    return (
+        ("## Continue a picture, edit the video\n\n" if model.can_predict else "## Edit the video\n\n")
+        + (picture if futures else "")
+        + "```sh\n"
+        + (predicting if model.can_predict else "")
+        + f"dtsgan edit {where} --clip {_file(name)} --edit '{edit}' --out edited.mp4\n```\n\n"
+        + "An edit, such as this copy of a patch to another place, moves with the texture; outside it not a "
+        "bit changes."
+    )
 
 
 def _facts(model: "DTSGAN") -> str:
@@ -306,6 +338,11 @@ def _files() -> str:
 def _plain(text: str, longest: int = 120) -> str:
     """One line that is no markup: a record may come from anyone."""
     return re.sub(r"[`<>|\[\]\x00-\x1f\x7f]", "", text).strip()[:longest]
+
+
+def _file(name: str) -> str:
+    """What a video of the texture is called in the examples."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.mp4"
 
 
 def _is_own(path: Path) -> bool:

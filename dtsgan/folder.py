@@ -34,7 +34,13 @@ BUNDLED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.
 WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
 ENCODER = "encoder/diffusion_pytorch_model.safetensors"  # where prediction was trained
 NEEDED = ("config.json", "pyramid/config.json", WEIGHTS)
-COMPANIONS = ("README.md", "preview.mp4", "preview.webp", "scores.json")  # go where the model goes
+COMPANIONS = (
+    "README.md",
+    "preview.mp4",
+    "preview.webp",
+    "prediction.webp",
+    "scores.json",
+)  # go where the model goes
 MAX_HEADER = 2**20  # bytes of the list of tensors in a file of weights
 # what is read of a model on the Hub and the most bytes that it may have; no program is among it
 LIMITS = {
@@ -45,6 +51,7 @@ LIMITS = {
     "README.md": 2**20,
     "preview.mp4": 2**26,
     "preview.webp": 2**26,
+    "prediction.webp": 2**26,
     WEIGHTS: 4 * 200_000_000 + 2**20,
     "encoder/config.json": 2**20,
     ENCODER: 2**28,

@@ -340,6 +340,8 @@ class Run:
         start = self.source_clip.shape[2] // 2
         real = resize(self.source_clip[:, :, start : start + round(PREVIEW_SECONDS * self.fps)], model.size)
         pair = side_by_side(real, model.predict(real[:, :, 0], real.shape[2]))
+        draw_previews(self.folder.model, model, source=self.source_clip, loop_only=True)
+        write_card(self.folder.model, model)
         write_clip(self.folder.prediction_preview, pair, self.fps)
 
     def _keep_scale(self, scale: int) -> None:

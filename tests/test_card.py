@@ -1,7 +1,9 @@
 """The model card: true, complete, harmless, and never written over once it is somebody's own."""
 
 import json
+import re
 import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +11,10 @@ import yaml
 from conftest import FPS, make_clip
 
 from dtsgan.card import draw_previews, model_card, training_command, write_card
-from dtsgan.cli import build_parser
+from dtsgan.cli import build_parser, main
 from dtsgan.config import preset
 from dtsgan.model import DTSGAN
-from dtsgan.video import probe, read_clip
+from dtsgan.video import encode_jpeg, probe, read_clip
 
 SCORES = {
     "scores": {"motion_ratio": 0.97, "diversity": 1.25, "broken": float("nan")},
@@ -171,6 +173,19 @@ def test_previews_show_the_source_beside_new_video_and_a_loop(model, tmp_path):
     assert (pair[0, ..., :27] - real).abs().mean() < 0.1
     write_card(tmp_path, model)
     assert "preview.webp" in (tmp_path / "README.md").read_text()
+
+
+def test_the_commands_of_a_card_work(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model.save_pretrained("river")
+    write_card(tmp_path / "river", model, "river")
+    card = (tmp_path / "river/README.md").read_text()
+    commands = re.findall(r"^dtsgan ((?:sample|predict|edit) .*)$", card, re.MULTILINE)
+    assert len(commands) == 3
+    Path("photo.jpg").write_bytes(encode_jpeg(model.sample(1)[0, :, 0]))
+    for words in map(shlex.split, commands):
+        assert main(words) == 0
+        assert probe(Path(words[words.index("--out") + 1])).num_frames > 10
 
 
 def test_previews_that_are_there_are_kept(model, tmp_path):

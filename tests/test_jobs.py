@@ -113,6 +113,8 @@ def test_a_run_with_prediction_leaves_a_model_that_predicts(predicting, clip_fil
     assert model.has_encoder
     assert model.record["prediction"]["steps"] == 3
     assert read_clip(folder.prediction_preview)[0].shape[2] > 10
+    assert read_clip(folder.model / "prediction.webp")[0].shape[4] == 3 * model.size[1] + 2 * 4
+    assert "(prediction.webp)" in (folder.model / "README.md").read_text()
     stages = [json.loads(line)["stage"] for line in folder.progress.read_text().splitlines()]
     assert stages == sorted(stages, reverse=True)
 
