@@ -1,4 +1,4 @@
-"""Takes the pictures of the README and of page.md again, of the page as it is, in a real browser.
+"""Makes the pictures of the README and of docs/ again: of the textures, and of the page in a real browser.
 
     python docs/pictures.py                                   # all of them
     python docs/pictures.py textures page_train --runs runs   # two of them, with your trainings in the list
@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from dtsgan.edit import Edit, plain_edit
 from dtsgan.model import DTSGAN
 from dtsgan.video import read_clip, side_by_side, write_clip
 
@@ -43,6 +44,28 @@ def draw_textures() -> None:
         gap = torch.ones(1, 3, 48, 4, drawn.shape[4])
         columns.append(torch.cat([source[:, :, :48], gap, drawn], dim=3))
     write_clip(DOCS / "textures.webp", side_by_side(*columns), fps=12)
+
+
+def draw_futures() -> None:
+    """A picture, a perfect loop that begins with it, and its future at a quarter of the speed."""
+    model = DTSGAN.from_pretrained("flag")
+    source, _ = read_clip(ROOT / "examples" / "flag.mp4", size=min(model.size))
+    picture = source[0, :, 20]
+    still = picture[None, :, None].expand(-1, -1, 48, -1, -1)
+    loop = model.predict(picture, 48, seed=1, loop=True)
+    slow = model.predict(picture, 48, seed=1, speed=0.25)
+    write_clip(DOCS / "futures.webp", side_by_side(still, loop, slow), fps=16)
+
+
+def draw_erased() -> None:
+    """Video, the place that is erased, and what is drawn there."""
+    model = DTSGAN.from_pretrained("ocean")
+    clip, _ = read_clip(ROOT / "examples" / "ocean.mp4", size=min(model.size))
+    clip = clip[:, :, :48]
+    edit = Edit(op="erase", box=(70, 62, 56, 50), shape="ellipse")
+    plain, mask = plain_edit(model, clip, edit)
+    hole = torch.where(mask > 0, -torch.ones_like(clip), clip)
+    write_clip(DOCS / "erased.webp", side_by_side(clip, hole, model.edit(plain, mask)), fps=16)
 
 
 # -- the tabs ---
@@ -152,6 +175,7 @@ def on_phone(scene: Callable[[Page], None]) -> Picture:
     return Picture(scene, width=390, window=(390, 844), dark=True)
 
 
+DRAWINGS = {"textures": draw_textures, "futures": draw_futures, "erased": draw_erased}
 PICTURES = {
     "page": Picture(gallery, width=1280),
     "page_phone": on_phone(gallery),
@@ -171,7 +195,7 @@ PICTURES = {
 
 
 def main() -> None:
-    names = ("textures", *PICTURES)
+    names = (*DRAWINGS, *PICTURES)
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("pictures", metavar="NAME", nargs="*", help="of these: " + ", ".join(names))
     p.add_argument("--runs", metavar="DIR", type=Path, help="finished trainings for the tab's list")
@@ -179,9 +203,10 @@ def main() -> None:
     if unknown := set(arguments.pictures) - set(names):
         p.error(f"no picture is called {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     wanted = arguments.pictures or names
-    if "textures" in wanted:
-        draw_textures()
-        print("textures")
+    for name in wanted:
+        if name in DRAWINGS:
+            DRAWINGS[name]()
+            print(name, flush=True)
     shots = {name: PICTURES[name] for name in wanted if name in PICTURES}
     if not shots:
         return
