@@ -81,6 +81,10 @@ class Guidance:
         on, in plain colours."""
         return source
 
+    def transported(self, source: Source, model: LinearDynamics, draw: Draw, start: int) -> Source:
+        """What the transport made of the linear model's video, from frame `start` on, in plain colours."""
+        return source
+
     def start(self, source: "ScaleSource", draw: Draw) -> Source:
         """The coarsest scale generator, its noise chosen."""
         return source
@@ -223,6 +227,7 @@ class CoarseSource:
                 below = guidance.rung(self.source, size, draw, first)
                 first, size = first + rung.margin, rung.size
                 self.source = PatchSource(rung, transport.times, below, draw, first, guidance)
+            self.source = guidance.transported(self.source, model, draw, start)
 
     def take(self, count: int) -> Tensor:
         clip = self.pyramid.whiten(self.source.take(count).float())

@@ -70,7 +70,7 @@ class Steering(Guidance):
             return super().chance(draw, frame)
         if self.lesson is not None:
             return 0.0
-        return math.sin(math.pi / 2 * min(1, abs(draw.distance_to_start(frame)) / RAMP)) ** 2
+        return 1 - certainty(draw, frame)
 
     def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
         """Patches are chosen by the picture itself where it stands, not by what of it a rung below drew."""
@@ -78,6 +78,14 @@ class Steering(Guidance):
             return source
         picture = resize(self.given[:, :, None].to(self.pyramid.color_mean), size)
         return SteeredSource(source, picture, self.decay(0), None, draw, start)
+
+    def transported(self, source: Source, model: LinearDynamics, draw: Draw, start: int) -> Source:
+        """Patches keep to what is most likely, as far as it is likely."""
+        if self.lowest > 0:
+            return source
+        picture = resize(self.given[:, :, None].to(self.pyramid.color_mean), model.size)
+        likely = SteeredLinearSource(model, draw, start, picture[:, :, 0], lambda draw, frame: 0.0)
+        return ProjectedSource(source, self.rung(likely, model.size, draw, start), draw, start)
 
     def start(self, source: ScaleSource, draw: Draw) -> Source:
         """The coarsest scale generator, whose noise around frame 0 the encoder chooses."""
@@ -161,6 +169,32 @@ class SteeredSource:
             return self.net(self.detail, self.picture, drawn, distance, self.decay)
         weight = self.decay[distance.abs()] * taper(distance).to(drawn)
         return self.detail * weight.view(-1, 1, 1)
+
+
+class ProjectedSource:
+    """A video that, made small, is another near frame 0: back-projection (Irani & Peleg 1991).
+
+    Patches are chosen by what is to be expected and still cannot show all of it: each is some other frame's.
+    What they miss is smooth, and is added.
+    """
+
+    def __init__(self, source: Source, small: Source, draw: Draw, start: int) -> None:
+        self.source, self.draw, self.next = source, draw, start
+        self.small: Source | None = small
+
+    def take(self, count: int) -> Tensor:
+        drawn = self.source.take(count)
+        weights = [certainty(self.draw, t) for t in range(self.next, self.next + count)]
+        self.next += count
+        if self.small is None:
+            return drawn
+        small = self.small.take(count).to(drawn)
+        if not self.draw.period and self.next > RAMP:
+            self.small = None  # certain of nothing from here on
+        missing = resize(
+            small - resize(drawn, (small.shape[3], small.shape[4])), (drawn.shape[3], drawn.shape[4])
+        )
+        return drawn + torch.tensor(weights).to(drawn).view(-1, 1, 1) * missing
 
 
 class SteeredLinearSource(LinearSource):
@@ -319,6 +353,11 @@ def _near_mean(clip: Tensor, chosen: Tensor) -> Tensor:
     weight = chosen.to(clip)
     total, count = (F.avg_pool3d(x, (1, 3, 3), stride=1, padding=(0, 1, 1)) for x in (clip * weight, weight))
     return total / count.clamp(min=1e-6)
+
+
+def certainty(draw: Draw, frame: int) -> float:
+    """How much of a frame is what its picture lets expect, from 1 at the picture to 0, `RAMP` frames away."""
+    return math.cos(math.pi / 2 * min(1, abs(draw.distance_to_start(frame)) / RAMP)) ** 2
 
 
 def noise_share(distance: int, margin: int, reach: int) -> float:

@@ -227,6 +227,23 @@ def test_patches_are_chosen_by_the_picture(monkeypatch):
     assert steered < 0.9 * error()
 
 
+def test_what_is_drawn_after_a_picture_keeps_to_what_is_likely(monkeypatch):
+    """Patches of other frames miss some of what is to be expected of the frames that come."""
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=20)
+    scene = fitted(clip[:, :, :80], 30)
+
+    def error() -> Tensor:
+        futures = []
+        for frame in range(84, 112, 7):
+            guide = Steering(scene, clip[:, :, frame], None)
+            futures.append(Stream(scene, Draw(), guidance=guide).take(5) - clip[:, :, frame : frame + 5])
+        return torch.cat(futures)[:, :, 1:].square().mean()
+
+    projected = error()
+    monkeypatch.setattr(Steering, "transported", Guidance.transported)
+    assert projected < 0.95 * error()
+
+
 def test_the_papers_form_conditions_the_finest_scale_alone(anchored_pyramid):
     model = DTSGAN(anchored_pyramid, FPS, encoder=wild_encoder(anchored_pyramid, "paper"))
     picture = model.sample(1, seed=77)[:, :, 0]
