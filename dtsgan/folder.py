@@ -34,13 +34,8 @@ BUNDLED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.
 WEIGHTS = "pyramid/diffusion_pytorch_model.safetensors"
 ENCODER = "encoder/diffusion_pytorch_model.safetensors"  # where prediction was trained
 NEEDED = ("config.json", "pyramid/config.json", WEIGHTS)
-COMPANIONS = (
-    "README.md",
-    "preview.mp4",
-    "preview.webp",
-    "prediction.webp",
-    "scores.json",
-)  # go where the model goes
+# go where the model goes
+COMPANIONS = ("README.md", "preview.mp4", "preview.webp", "prediction.webp", "scores.json")
 MAX_HEADER = 2**20  # bytes of the list of tensors in a file of weights
 # what is read of a model on the Hub and the most bytes that it may have; no program is among it
 LIMITS = {
