@@ -31,7 +31,7 @@ from dtsgan.video import read_clip, side_by_side, write_clip
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-PATIENCE = 90_000  # milliseconds: all scores of a texture take minutes
+PATIENCE = 200_000  # milliseconds: all scores of a texture take minutes
 
 
 def draw_textures() -> None:
@@ -187,7 +187,7 @@ PICTURES = {
     "page_predict_phone": on_phone(predict),
     "page_edit": Picture(edit, whole=True),
     "page_edit_dark": Picture(edit, width=700, dark=True, whole=True),
-    "page_quality": Picture(quality, whole=True),
+    "page_quality": Picture(quality, window=(1280, 1500)),
     "page_quality_phone": on_phone(quality),
     "page_hub": Picture(hub),
     "page_hub_phone": on_phone(hub),
