@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 from measuring import RESULTS, machine
-from targets import Cell, Target, target_table, write_table
+from targets import Cell, Target, target_table
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,7 +31,7 @@ from dtsgan.errors import DTSGANError
 from dtsgan.metrics.motion import frame_differences, motion_ratio
 from dtsgan.metrics.patches import sliced_wasserstein
 from dtsgan.model import DTSGAN
-from dtsgan.rundir import RunDir, write_json
+from dtsgan.rundir import RunDir, write_json, write_text
 from dtsgan.video import from_uint8, probe, read_clip, to_uint8, write_contact_sheet
 
 LENGTH = 16  # frames of a prediction, the picture included
@@ -142,7 +142,7 @@ def main() -> None:
             continue
         cells[name] = {"machine": before, **cell}
         write_json(kept, {"benchmark": "prediction", "machine": before, "cells": cells})
-        write_table(arguments.out / "prediction.md", markdown(cells.values()))
+        write_text(arguments.out / "prediction.md", "\n".join(markdown(cells.values())))
     print("\n".join(markdown(cells.values())))
     for sentence in failed:
         print(f"not measured: {sentence}", file=sys.stderr)

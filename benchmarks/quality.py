@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from measuring import RESULTS, machine
-from targets import Cell, Target, target_table, write_table
+from targets import Cell, Target, target_table
 from tqdm import tqdm
 
 from dtsgan import jobs
 from dtsgan.errors import DTSGANError
 from dtsgan.evaluate import evaluate
-from dtsgan.rundir import RunDir, write_json
+from dtsgan.rundir import RunDir, write_json, write_text
 
 DATA = "DTSGAN_EVAL_DATA"
 MIN_FRAMES = 33  # shorter clips cannot be halved into parts that the scores are defined for
@@ -133,9 +133,9 @@ def main() -> None:
             "clip": clip.stem, "preset": trained["preset"], "trained": trained, "machine": before, **found
         }  # fmt: skip
         write_json(kept, {"benchmark": "quality", "machine": before, "cells": cells})
-        write_table(arguments.out / "quality.md", markdown(cells.values()))
+        write_text(arguments.out / "quality.md", "\n".join(markdown(cells.values())))
     if cells:
-        write_table(arguments.out / "quality.md", markdown(cells.values()))
+        write_text(arguments.out / "quality.md", "\n".join(markdown(cells.values())))
         print("\n".join(markdown(cells.values())))
     for sentence in failed:
         print(f"not evaluated: {sentence}", file=sys.stderr)

@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 Cell = dict[str, Any]  # what is kept of one clip
@@ -33,12 +32,6 @@ def target_table(cells: Iterable[Cell], targets: Iterable[Target]) -> list[str]:
     lines.append("| **median** | " + " | ".join(medians) + " |")
     missed = [t.name for t, median in zip(targets, medians, strict=True) if "**" in median]
     return [*lines, "", f"Missed: {', '.join(missed)}." if missed else "Every target is met.", ""]
-
-
-def write_table(path: Path, lines: Iterable[str]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("\n".join(lines))
-    partial.replace(path)
 
 
 def _median(cells: list[Cell], target: Target) -> str:

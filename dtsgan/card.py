@@ -239,8 +239,8 @@ def _continue(model: "DTSGAN", where: str, name: str, futures: bool) -> str:
         + "```sh\n"
         + (predicting if model.can_predict else "")
         + f"dtsgan edit {where} --clip {_file(name)} --edit '{edit}' --out edited.mp4\n```\n\n"
-        + "An edit, such as this copy of a patch to another place, moves with the texture; outside it not a "
-        "bit changes."
+        + "An edit, such as this copy of a patch to another place, moves with the texture; around it the "
+        "video stays as it is."
     )
 
 
