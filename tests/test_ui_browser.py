@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import FPS, needs_chromium
 from loopback_hub import TOKEN
 from test_ui import TINY
@@ -232,6 +233,63 @@ def test_a_bad_upload_is_a_sentence(page, served, tmp_path):
     tab(page, "Train")
     page.set_input_files("#upload input[type=file]", str(bad))
     page.wait_for_selector("text=/holiday.mp4.*(cannot be read|is not a video)/", timeout=40_000)
+
+
+def videos_drawn(page, count: int) -> list[str]:
+    """The addresses of the videos that the open tab shows, once there are so many that can play."""
+    page.wait_for_function(
+        "(n) => [...document.querySelectorAll('[role=tabpanel] figure video')]"
+        ".filter(v => v.offsetParent && v.readyState >= 2 && v.videoWidth > 0).length === n",
+        arg=count, timeout=60_000,
+    )  # fmt: skip
+    return page.locator("[role=tabpanel] figure video:visible").evaluate_all(
+        "all => all.map(v => v.currentSrc)"
+    )
+
+
+def fetched(page, address: str, folder: Path) -> torch.Tensor:
+    """`(T, 3, H, W)`, in [-1, 1]."""
+    path = folder / "film.mp4"
+    path.write_bytes(page.request.get(address).body())
+    return video.read_clip(path)[0][0].transpose(0, 1)
+
+
+def test_one_picture_has_several_futures(page, served, tmp_path):
+    page.goto(served.address)
+    tab(page, "Predict")
+    panel = page.get_by_role("tabpanel")
+    panel.get_by_label("Texture", exact=True).click()
+    page.get_by_role("option", name="Pond", exact=True).click()
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(
+        video.encode_jpeg(DTSGAN.from_pretrained(served.home / "pond").sample(1, seed=9)[0, :, 0])
+    )
+    panel.locator("input[type=file]").first.set_input_files(photo)
+    panel.locator("img[src*='file=']").wait_for(timeout=60_000)
+    panel.get_by_role("button", name="Predict", exact=True).click()
+    one, other = (fetched(page, address, tmp_path) for address in videos_drawn(page, 2))
+    assert (one[0] - other[0]).abs().mean() < 0.03 < (one[-1] - other[-1]).abs().mean()
+
+
+def test_paint_grows_together_with_the_video(page, served, tmp_path):
+    page.goto(served.address)
+    tab(page, "Edit")
+    page.get_by_role("tabpanel").get_by_label("Texture", exact=True).click()
+    page.get_by_role("option", name="Pond", exact=True).click()
+    canvas = page.get_by_role("tabpanel").locator("canvas").first
+    canvas.wait_for(timeout=60_000)
+    page.wait_for_timeout(6_000)  # the frame is drawn, and laid under the brush
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 40, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 10, steps=12)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Harmonise").click()
+    before, painted, after = (fetched(page, address, tmp_path) for address in videos_drawn(page, 3))
+    assert (painted - before).abs().max() > 0.5
+    assert (after - before).abs().max() > 0.2 and not torch.equal(after, painted)
 
 
 def test_what_cannot_be_done_is_a_sentence_and_leaves_nothing_to_cancel(page, served):
