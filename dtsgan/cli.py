@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -502,7 +503,7 @@ def _add_compare(commands: Any) -> None:
         help="of learning and drawing; each is a cell (default: 0)",
     )  # fmt: skip
     p.add_argument(
-        "--num-videos", metavar="N", type=int, help="videos a cell (default: 20, the paper's; --quick: 4)"
+        "--num-videos", metavar="N", type=int, help="videos a cell (default: 20, the paper's; --quick: 2)"
     )
     p.add_argument(
         "--num-frames", metavar="N", type=int, default=16,
@@ -514,14 +515,17 @@ def _add_compare(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--budget", metavar="MINUTES", type=float,
-        help="for a cell to learn and draw (default: as long as each method's settings take)",
+        help="for a cell to learn and draw (default: as long as each method's settings take; --quick: 0.75)",
     )  # fmt: skip
     p.add_argument(
         "--quick", action="store_true",
-        help="the methods' quick settings, DTSGAN's preview in 2 minutes: to see that all works",
+        help="the methods' quick settings and little of all else, to see that all works: 5 minutes a clip",
     )  # fmt: skip
     p.add_argument(
-        "--processes", metavar="N", type=int, default=1, help="cells at a time (default: %(default)s)"
+        "--processes",
+        metavar="N",
+        type=int,
+        help="cells at a time, which share the cores (default: 1; --quick: 2)",
     )
     p.add_argument(
         "--metric-weights", metavar="DIR", type=Path,
@@ -541,7 +545,7 @@ def _add_compare(commands: Any) -> None:
 def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
-    from dtsgan.compare import Settings, compare, write_report
+    from dtsgan.compare import QUICK, Settings, compare, write_report
     from dtsgan.compare.running import summary
 
     if not arguments.clips and not arguments.report_only:
@@ -549,14 +553,17 @@ def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.report_only:
         folder = write_report(arguments.out)
     else:
-        usual = 4 if arguments.quick else 20
-        settings = Settings(
+        usual = QUICK if arguments.quick else Settings()
+        settings = replace(
+            usual,
             size=arguments.size,
             num_frames=arguments.num_frames,
-            num_videos=usual if arguments.num_videos is None else arguments.num_videos,
-            budget=arguments.budget,
-            quick=arguments.quick,
+            num_videos=usual.num_videos if arguments.num_videos is None else arguments.num_videos,
+            budget=usual.budget if arguments.budget is None else arguments.budget,
         )
+        processes = arguments.processes
+        if processes is None:
+            processes = 2 if arguments.quick else 1
         with tqdm(unit="cell", file=sys.stderr, leave=False) as bar:
 
             def show(done: int, total: int, what: str) -> None:
@@ -567,7 +574,7 @@ def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
             try:
                 folder = compare(
                     arguments.clips, arguments.out, arguments.methods, arguments.update, arguments.seeds,
-                    settings, arguments.metric_weights, arguments.processes, arguments.imports,
+                    settings, arguments.metric_weights, processes, arguments.imports,
                     arguments.retry, arguments.rescore, show,
                 )  # fmt: skip
             except KeyboardInterrupt:
@@ -835,7 +842,3 @@ def _settings(items: list[str]) -> dict[str, str]:
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -341,7 +341,8 @@ class Judge:
             return {}
         try:
             key = (id(against), metric.work)
-            if metric.preparation and key not in self.prepared and any(against is h for h in self.halves):
+            is_kept = any(against is clip for clip in (self.real, *self.halves))
+            if metric.preparation and is_kept and key not in self.prepared:
                 self.prepared[key] = metric.prepared(against, self.networks)
             result = metric.run(clip, self.prepared.get(key, against), self.networks)
         except ValueError as error:  # no weights, or too short or small: for each of them alike

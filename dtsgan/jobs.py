@@ -417,7 +417,7 @@ def start_process(arguments: Sequence[str], log: str | os.PathLike[str]) -> "sub
         arguments: those of `dtsgan train`.
         log: a file for what it says; written anew.
     """
-    command = [sys.executable, "-m", "dtsgan.cli", "train", *map(str, arguments)]
+    command = [sys.executable, "-m", "dtsgan", "train", *map(str, arguments)]
     environment = {**os.environ, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
     with open(log, "wb") as file:
         return subprocess.Popen(

@@ -476,7 +476,7 @@ def test_help_is_given_on_stdout(command, capsys):
 
 def command_line(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "dtsgan.cli", *command], capture_output=True, text=True, cwd=cwd, timeout=110
+        [sys.executable, "-m", "dtsgan", *command], capture_output=True, text=True, cwd=cwd, timeout=110
     )
 
 

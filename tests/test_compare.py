@@ -131,9 +131,7 @@ def killed_and_resumed(place) -> tuple[ReportDir, int, list[int], dict]:
     """A comparison whose process is killed in the middle, and that is then run to its end."""
     folder = ReportDir(place / "report")
     with (place / "first.log").open("wb") as log:
-        first = subprocess.Popen(
-            [sys.executable, "-m", "dtsgan.cli", *arguments(place)], stdout=log, stderr=log
-        )
+        first = subprocess.Popen([sys.executable, "-m", "dtsgan", *arguments(place)], stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 1200
         while len(folder.read_rows()) < 3:
@@ -150,7 +148,7 @@ def killed_and_resumed(place) -> tuple[ReportDir, int, list[int], dict]:
     with folder.results.open("a") as file:  # as a kill in the middle of a line would leave it
         file.write('{"clip": "waves", "meth')
     outcome = subprocess.run(
-        [sys.executable, "-m", "dtsgan.cli", *arguments(place), "--json"], capture_output=True, text=True
+        [sys.executable, "-m", "dtsgan", *arguments(place), "--json"], capture_output=True, text=True
     )
     assert outcome.returncode == 0, outcome.stderr
     return folder, done, left, json.loads(outcome.stdout)
@@ -239,6 +237,20 @@ def test_another_setting_or_clip_or_a_strange_folder_is_refused_with_one_sentenc
         out_text, err = capsys.readouterr()
         assert expected in err.splitlines()[-1] and out_text == "" and "Traceback" not in err
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_quick_is_little_of_everything_that_was_not_asked_for(place, tmp_path):
+    clip, rest = str(place / "waves.mkv"), ["--methods", "copy", "--size", "40", "--quick"]
+    for name, asked, expected in (
+        ("little", [], (2, 0.75)),
+        ("asked", ["--num-videos", "1", "--budget", "2"], (1, 2.0)),
+    ):
+        folder = ReportDir(tmp_path / name)
+        assert main(["compare", clip, "--out", str(folder.path), *rest, *asked]) == 0
+        settings = folder.read_settings()
+        assert settings.quick and (settings.num_videos, settings.budget) == expected
+        drawn = json.loads((folder.cell(Cell("waves", "copy")) / "drawn.json").read_text())
+        assert drawn["num_videos"] == expected[0]
 
 
 def test_only_the_report_is_written_where_nothing_shall_run(killed_and_resumed, capsys):

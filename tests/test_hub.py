@@ -465,7 +465,7 @@ def test_train_push_delete_pull_elsewhere_and_draw_the_same_video_in_every_way(l
         assert TOKEN not in done.stdout + done.stderr
         return done.stdout
 
-    dtsgan = ("-m", "dtsgan.cli")
+    dtsgan = ("-m", "dtsgan")
     settings, layout = KINDS["linear"]
     options = ["--preset", "paper", "--size", "24", "--layout", layout, "--device", "cpu", "--end", "1.6"]
     for key, value in settings.items():

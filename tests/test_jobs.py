@@ -393,14 +393,14 @@ def test_the_steps_of_a_budget_are_kept_across_a_resume(clip_file, tmp_path, mon
 
 # -- killed ---
 
-# as `python -m dtsgan.cli ...`, saving more often than every few seconds
+# as `python -m dtsgan ...`, saving more often than every few seconds
 CHILD = """
 import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from dtsgan import jobs
 jobs.SAVE_SECONDS = jobs.STATUS_SECONDS = 0.05
 sys.argv[0] = "dtsgan"
-runpy.run_module("dtsgan.cli", run_name="__main__", alter_sys=True)
+runpy.run_module("dtsgan", run_name="__main__", alter_sys=True)
 """
 STEPS = (0, 150, 100)
 

@@ -85,6 +85,11 @@ def test_a_clip_beside_itself_is_perfect(name, real):
     assert METRICS[name](real, real) == METRICS[name].perfect
 
 
+@pytest.mark.parametrize("name", [n for n in PLAIN if METRICS[n].preparation])
+def test_the_real_clips_part_of_the_work_done_before_changes_no_score(name, real, unseen):
+    assert METRICS[name](unseen, METRICS[name].prepared(real)) == METRICS[name](unseen, real)
+
+
 def test_the_names_of_the_scores_cost_no_torch():
     code = "import sys; from dtsgan.metrics import METRICS; assert METRICS and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,6 +21,7 @@ ROOMS = [
     {"predict", "edit", "hub", "evaluate"},
     {"compare", "jobs", "report", "study"},
     {"cli", "ui"},
+    {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 OWNERS = {  # libraries that only these may import

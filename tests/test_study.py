@@ -45,7 +45,7 @@ def report(tmp_path) -> Path:
 @pytest.fixture
 def address(report) -> Iterator[str]:
     """The study as the command serves it; stopped as by Ctrl-C."""
-    command = [sys.executable, "-m", "dtsgan.cli", "study", str(report), "--port", "0"]
+    command = [sys.executable, "-m", "dtsgan", "study", str(report), "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     line = server.stderr.readline().strip()

@@ -8,7 +8,7 @@ A cell is one method on one clip with one seed. It runs in a process of its own,
 a crash costs no other; it is written down when it ends, so what is killed goes on where it was.
 """
 
-from dtsgan.compare.folder import ReportDir, Settings
+from dtsgan.compare.folder import QUICK, ReportDir, Settings
 from dtsgan.compare.running import compare, write_report
 
-__all__ = ["ReportDir", "Settings", "compare", "write_report"]
+__all__ = ["QUICK", "ReportDir", "Settings", "compare", "write_report"]

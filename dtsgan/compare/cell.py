@@ -32,7 +32,6 @@ from dtsgan.rundir import read_json, write_json
 from dtsgan.video import read_clip, write_clip
 
 FIT_SHARE = 0.8  # of a budget: what is left goes to the videos, all of it where there is nothing to learn
-QUICK_MINUTES = 2.0  # of DTSGAN's training where a quick comparison names no budget
 SEED_STRIDE = 1000  # video k of seed s is drawn with seed 1000 s + k
 SCORES = [name for name, metric in METRICS.items() if metric.kind != "seam"]
 
@@ -133,14 +132,13 @@ def draw_own(folder: ReportDir, task: Task, one: Contestant) -> dict[str, Any]:
     """DTSGAN learns the whole clip, as a run within the cell's folder, which goes on where it was stopped."""
     settings, fit, sampling = task.settings, Cost(), Cost()
     path, source = folder.cell(task.cell) / "run", folder.source(task.cell.clip)
-    minutes = settings.budget and FIT_SHARE * settings.budget
     with fit.measured():
         if (path / "config.json").exists():
             run = jobs.Run.resume(path)
         else:
             run = jobs.train(
                 source, path, one.preset, size=settings.size, update=one.update, device="cpu",
-                seed=task.cell.seed, budget=minutes or (QUICK_MINUTES if settings.quick else None),
+                seed=task.cell.seed, budget=settings.budget and FIT_SHARE * settings.budget,
                 settings={"threads": task.threads},
             )  # fmt: skip
         show = report_progress("learning")

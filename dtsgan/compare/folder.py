@@ -42,6 +42,9 @@ class Settings:
             raise ConfigError(f"the budget must be a positive number of minutes, got {self.budget:g}")
 
 
+QUICK = Settings(num_videos=2, budget=0.75, quick=True)  # two clips in about ten minutes on two cores
+
+
 @dataclass(frozen=True)
 class Cell:
     """One method on one clip with one seed."""

@@ -106,7 +106,7 @@ METRICS: dict[str, Metric] = {
     },
     "copy_score": Metric(
         "patches", "copy_score", 1.0, "new (1) or copied (0)", variant="nearest 5x11x11 patch at 36 px",
-        max_samples=6,
+        preparation="CopySource", max_samples=6,
     ),
     "nnf_distance": Metric(
         "neighbours", "nearest_neighbour_scores", 0.0, "patches that exist", key="distance",

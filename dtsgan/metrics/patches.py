@@ -177,22 +177,55 @@ def nearest_distance(queries: Tensor, clip: Tensor, size: tuple[int, int, int]) 
     return nearest_patches(queries, clip, size)[0]
 
 
-def copy_score(
-    fake: Tensor, real: Tensor, patch_size: tuple[int, int, int] = (5, 11, 11), num_patches: int = 512
-) -> float:
+class CopySource:
+    """A real clip as copies are sought in it: frames of about 36 pixels (what is copied there is a copy,
+    whatever its grain), and how far the clip's halves are from each other's nearest patches.
+
+    Args:
+        clip: `(B, C, T, H, W)`, values in `[-1, 1]`, of at least twice as many frames as a patch has.
+        patch_size: frames, rows and columns of a patch at the reduced size.
+        num_patches: patches drawn from the halves together, and from each fake.
+
+    Raises:
+        ValueError: if the clip has no room for the patches.
+    """
+
+    def __init__(
+        self, clip: Tensor, patch_size: tuple[int, int, int] = (5, 11, 11), num_patches: int = 512
+    ) -> None:
+        check_clips("copy_score", clip, min_size=max(patch_size[1:]))
+        if clip.shape[2] < 2 * patch_size[0]:
+            raise ValueError(
+                f"copy_score needs {2 * patch_size[0]} frames of the real clip, got {clip.shape[2]}"
+            )
+        self.patch_size, self.num_patches = patch_size, num_patches
+        self.clip = self.reduced(clip)
+        first, second = self.clip.tensor_split(2, dim=2)
+        there, back = (self.distance(a, b, num_patches // 2) for a, b in ((first, second), (second, first)))
+        self.unseen = (there + back) / 2
+
+    @staticmethod
+    def reduced(clip: Tensor) -> Tensor:
+        factor = max(1, round(min(clip.shape[3:]) / 36))
+        return F.avg_pool3d(clip.float(), (1, factor, factor))
+
+    def distance(self, clip: Tensor, source: Tensor, count: int) -> Tensor:
+        """Mean distance of `count` patches of a reduced clip from the nearest ones of another."""
+        return nearest_distance(draw_patches(clip, self.patch_size, count), source, self.patch_size).mean()
+
+
+def copy_score(fake: Tensor, real: Tensor | CopySource, **settings: Any) -> float:
     """How far fake patches are from the nearest real ones, as a multiple of how far unseen real footage is.
 
     The three samples of Meehan et al. 2020 (generated, training, held out), where the two halves of the real
-    clip are held out from each other. Frames are first reduced to about 36 pixels: what is copied there is a
-    copy, whatever its grain. A bland fake is near to everything and falls below 1 as well (the still mean of
-    a waving flag: 0.7), so a low score accuses a fake only if it passes the others. Shuffled frames and a
-    reversed clip count as new, since their patches of several frames are.
+    clip are held out from each other. A bland fake is near to everything and falls below 1 as well (the still
+    mean of a waving flag: 0.7), so a low score accuses a fake only if it passes the others. Shuffled frames
+    and a reversed clip count as new, since their patches of several frames are.
 
     Args:
-        fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal.
-        patch_size: frames, rows and columns of a patch at the reduced size. The real clip needs twice as many
-            frames.
-        num_patches: patches drawn from the fake, and from the real halves together.
+        fake, real: clips `(B, C, T, H, W)`, values in `[-1, 1]`; only C must be equal. The real one with its
+            part of the work done will do, too.
+        settings: of `CopySource`, where a clip is given.
 
     Returns:
         Near 0 are copies, about 1 is as new as unseen footage, above 1 is unlike the real clip. Two
@@ -201,21 +234,11 @@ def copy_score(
     Raises:
         ValueError: if a clip has no room for the patches.
     """
-    check_clips("copy_score", fake, real, min_frames=patch_size[0], min_size=max(patch_size[1:]))
-    if real.shape[2] < 2 * patch_size[0]:
-        raise ValueError(f"copy_score needs {2 * patch_size[0]} frames of the real clip, got {real.shape[2]}")
-
-    def reduced(clip: Tensor) -> Tensor:
-        factor = max(1, round(min(clip.shape[3:]) / 36))
-        return F.avg_pool3d(clip.float(), (1, factor, factor))
-
-    def distance(clip: Tensor, source: Tensor, count: int) -> Tensor:
-        return nearest_distance(draw_patches(clip, patch_size, count), source, patch_size).mean()
-
-    fake, real = reduced(fake), reduced(real)
-    first, second = real.tensor_split(2, dim=2)
-    unseen = (distance(first, second, num_patches // 2) + distance(second, first, num_patches // 2)) / 2
-    return ((distance(fake, real, num_patches) + EPS) / (unseen + EPS)).item()
+    source = real if isinstance(real, CopySource) else CopySource(real, **settings)
+    t, h, w = source.patch_size
+    check_clips("copy_score", fake, source.clip, min_frames=t, min_size=max(h, w))
+    found = source.distance(source.reduced(fake), source.clip, source.num_patches)
+    return ((found + EPS) / (source.unseen + EPS)).item()
 
 
 def diversity(fake: Tensor, real: Tensor) -> float:
