@@ -51,6 +51,11 @@ class PyramidConfig:
         )
 
 
+# how the deviation that averages of patches lose is restored: not, by a factor for each place, or by one for
+# each moment of a fade from one choice of patches to the next, of coarse and fine detail apart
+Contrast = Literal["flat", "overall", "steady"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What the pyramid is made of. Settings for each scale are lists, coarse to fine; the last value goes
@@ -69,6 +74,7 @@ class ModelConfig:
     patch_stride: int = 1  # frames between two choices of patches, which last from one to the next
     patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
+    steady_contrast: bool = False  # coarse and fine detail apart, and the more the further a fade is on
     num_components: int = 60  # of the linear coarse model
     num_lags: int = 2  # frames of memory of the linear coarse model
 
@@ -84,6 +90,12 @@ class ModelConfig:
             raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
         if self.restore_contrast and not self.patch_transport:
             raise ConfigError("restore_contrast mends the patch transport: use patch_transport=true with it")
+        if self.steady_contrast and not self.restore_contrast:
+            raise ConfigError("steady_contrast is a way to restore_contrast: set that to true, too")
+
+    @property
+    def contrast(self) -> Contrast:
+        return "steady" if self.steady_contrast else "overall" if self.restore_contrast else "flat"
 
     @property
     def margin(self) -> int:
@@ -288,6 +300,7 @@ _FAST = Config(
         patch_stride=4,  # where the clip is known, what suits it
         patch_passes=2,
         restore_contrast=True,
+        steady_contrast=True,
         features=(16,),
         norm="none",
         output="linear",
@@ -327,6 +340,7 @@ _FAST_FREE = dataclasses.replace(
         "coarse": "adversarial",
         "patch_transport": False,
         "restore_contrast": False,
+        "steady_contrast": False,
         "layout": "free",
         "features": (32, 16),
         "position_maps": False,

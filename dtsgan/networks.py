@@ -181,9 +181,7 @@ class PyramidGenerator(nn.Module):
         self.sizes = list(sizes)
         self.num_frames = num_frames
         self.transport = (
-            PatchTransport(
-                self.sizes[0], num_frames, model.patch_stride, model.restore_contrast, model.patch_passes
-            )
+            PatchTransport(self.sizes[0], num_frames, model.patch_stride, model.contrast, model.patch_passes)
             if model.patch_transport
             else None
         )

@@ -7,15 +7,17 @@ one, and contrast and motion would be lost. So the patches are assigned by optim
 Leclaire & Rabin 2018, "A texture synthesis model based on semi-discrete optimal transport in patch space"):
 each real patch carries a potential, and these are such that over a long draw every patch of a place is used
 equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
-Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
-is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
-And below the finest size patches are chosen once more, of what they showed together: neighbours agree then
-(the alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis"), and outlines fray
-less.
+Haim et al. 2022): large structures first, then their detail.
+Where overlapping patches disagree their average is flat: each place's deviation over time is made that of the
+source again, within the colours that it showed. Below the finest size patches are chosen once more, of what
+they showed together: neighbours agree then (the alternation of Kwatra et al. 2005, "Texture optimization for
+example-based synthesis"), and outlines fray less.
 
 Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
-source changes (`natural_stride`).
+source changes (`natural_stride`). A fade, too, is an average of what disagrees, the more so the finer it is:
+without a factor that follows it, and one each for coarse and fine detail, the video would pulse from choice
+to choice.
 
 A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
 So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
@@ -28,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dtsgan.config import Contrast
 from dtsgan.pyramid import Size, resize, upsample, upsampling
 
 PATCH = 7  # pixels, each way
@@ -44,7 +47,8 @@ SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
 SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
-MAX_CONTRAST = 1.8  # a place that hardly moves is not blown up
+CONTRASTS = (1 / 1.8, 1.8)  # least and most; a place that hardly moves is not blown up
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # what tells coarse from fine detail
 
 
 def ladder(size: Size) -> list[Size]:
@@ -132,11 +136,12 @@ class PatchTransport(nn.Module):
     clip: Tensor  # 3 K h w, uint8
 
     def __init__(
-        self, size: Size, num_frames: int, stride: int = 1, restore_contrast: bool = False, passes: int = 1
+        self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1
     ) -> None:
         """
         Args:
             stride: frames between the choices of patches; see `PatchTimes`.
+            contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
         """
         super().__init__()
@@ -151,7 +156,7 @@ class PatchTransport(nn.Module):
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
         self.rungs = nn.ModuleList(
-            Rung(size, len(self.centres), stride, restore_contrast, k > 0 and size == self.sizes[k - 1])
+            Rung(size, len(self.centres), stride, contrast, k > 0 and size == self.sizes[k - 1])
             for k, size in enumerate(self.sizes)
         )
         self._ready: torch.device | None = None  # where the rungs are prepared
@@ -225,6 +230,12 @@ class Plan:
     offsets: Tensor  # the frame of their patches
     weights: Tensor
 
+    @property
+    def spread(self) -> Tensor:
+        """How far a frame is from showing one choice alone, `(T, 1, 1)`: the part of its variance that it
+        would lose if its choices had nothing in common."""
+        return (1 - self.weights.square().sum(0))[:, None, None]
+
     @classmethod
     def of(cls, times: PatchTimes, start: int, count: int, device: torch.device | str = "cpu") -> "Plan":
         """The plan of `count` frames from `start` on."""
@@ -247,10 +258,13 @@ class Rung(nn.Module):
 
     basis: Tensor  # f p, d
     potentials: Tensor  # P n, in units of POTENTIAL_UNIT
-    contrast: Tensor | None  # h w, what the average's deviation from the mean over time is multiplied by
+    # "overall": h w, what the average's deviation from the mean over time is multiplied by; "steady":
+    # 2 2 h w, of coarse and of fine detail that factor where one choice is shown, and what part of the
+    # variance a frame loses for each unit of `Plan.spread`
+    contrast: Tensor | None
 
     def __init__(
-        self, size: Size, num_patches: int, stride: int, restore_contrast: bool, is_repeat: bool = False
+        self, size: Size, num_patches: int, stride: int, contrast: Contrast, is_repeat: bool = False
     ) -> None:
         """
         Args:
@@ -267,7 +281,8 @@ class Rung(nn.Module):
         if not is_repeat:
             self.register_buffer("basis", torch.zeros(values, NUM_FEATURES, dtype=torch.float16))
         self.register_buffer("potentials", torch.zeros(places, max(1, num_patches), dtype=torch.int16))
-        self.register_buffer("contrast", torch.ones(size, dtype=torch.float16) if restore_contrast else None)
+        shape = {"flat": None, "overall": size, "steady": (2, 2, *size)}[contrast]
+        self.register_buffer("contrast", None if shape is None else torch.ones(shape, dtype=torch.float16))
 
     @property
     def margin(self) -> int:
@@ -357,10 +372,22 @@ class Rung(nn.Module):
         """Sets `contrast` to what makes the deviation of the averages of `chosen` that of the real clip
         `(3, K, h, w)`, neighbouring pixels taken together."""
         assert self.contrast is not None
-        off = [(self.average(one, plan) - self.middle).square().mean((0, 2)) for one in chosen]  # 3 h w
-        powers = torch.stack([values.double().var(1, correction=0), torch.stack(off).mean(0)]).sum(1)
-        real, drawn = F.avg_pool2d(powers[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
-        self.contrast.copy_((real / drawn.clamp(min=1e-9)).sqrt().clamp(1, MAX_CONTRAST))
+        real = self._powers(values[None].double())  # b T h w
+        drawn = torch.stack([self._powers(self.average(one, plan)) for one in chosen]).mean(0)
+        spread = plan.spread.to(drawn)
+        middle = spread.mean()
+        # a fade loses what its two choices have not in common: power (1 - lost spread), by least squares
+        slope = -((spread - middle) * drawn).mean(1) / (spread - middle).square().mean().clamp(min=1e-9)
+        power, mean, slope = (
+            F.avg_pool2d(each[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
+            for each in (real.mean(1), drawn.mean(1), slope)
+        )
+        lost = (slope / (mean + slope * middle).clamp(min=1e-9)).clamp(0, 1)
+        if not self._is_steady:
+            lost = torch.zeros_like(lost)
+        alone = mean / (1 - lost * middle)  # power where one choice is shown
+        factor = (power / alone.clamp(min=1e-9)).sqrt().clamp(*CONTRASTS)
+        self.contrast.copy_(torch.stack([factor, lost], 1) if self._is_steady else factor[0])
 
     def vote(self, chosen: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
         """What overlapping patches show together: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64. `new`
@@ -368,8 +395,35 @@ class Rung(nn.Module):
         video = self.average(chosen, plan)
         if self.contrast is None:
             return video
-        gain = 1 + new * (self.contrast.double() - 1)
-        return (self.middle + gain * (video - self.middle)).clamp(self.lowest, self.highest)
+        if self._is_steady:
+            factor, lost = self.contrast.double()[:, :, None].unbind(1)  # each 2 1 h w
+            gains = factor / (1 - lost * plan.spread).sqrt()  # 2 T h w
+        else:
+            gains = self.contrast.double()[None]
+        bands = zip(gains, self._bands(video - self.middle), strict=True)
+        mended = [(1 + new * (gain - 1)) * band for gain, band in bands]
+        return sum(mended, self.middle).clamp(self.lowest, self.highest)
+
+    @property
+    def _is_steady(self) -> bool:
+        return self.contrast is not None and self.contrast.ndim == 4
+
+    def _bands(self, off: Tensor) -> list[Tensor]:
+        """Frames `(..., h, w)` as coarse and fine detail, which add up to them; as one where one factor is
+        for both."""
+        if not self._is_steady:
+            return [off]
+        coarse = off
+        for dim, side in ((-2, off.shape[-2]), (-1, off.shape[-1])):
+            at = torch.arange(side, device=off.device)
+            taps = [coarse.index_select(dim, (at + k).clamp(0, side - 1)) for k in range(-2, 3)]
+            # not a convolution, whose order of summing may depend on the batch
+            coarse = sum((w * tap for w, tap in zip(BINOMIAL, taps, strict=True)), torch.zeros_like(coarse))
+        return [coarse, off - coarse]
+
+    def _powers(self, video: Tensor) -> Tensor:
+        """Of each band of `(B, 3, T, h, w)` the mean square over the batch, colours added: `(b, T, h, w)`."""
+        return torch.stack([band.square().sum(1).mean(0) for band in self._bands(video - self.middle)])
 
     def average(self, chosen: Tensor, plan: Plan) -> Tensor:
         """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64."""

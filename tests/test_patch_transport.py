@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import make_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,11 +37,14 @@ from dtsgan.video import read_clip
 CLIP = make_clip(60, 40, 48)
 
 
-def fitted(clip: Tensor, components: int, stride: int = 4, passes: int = 1) -> PyramidGenerator:
+def fitted(
+    clip: Tensor, components: int, stride: int = 4, passes: int = 1, steady: bool = True
+) -> PyramidGenerator:
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
-        patch_stride=stride, patch_passes=passes, restore_contrast=True, whiten=True,
+        patch_stride=stride, patch_passes=passes, restore_contrast=True, steady_contrast=steady,
+        whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -188,6 +192,28 @@ def test_what_averaging_flattens_gets_its_contrast_back():
     )
     assert flat < 0.88
     assert restored == pytest.approx(1, abs=0.12)
+
+
+def test_contrast_and_detail_stay_while_one_choice_fades_into_the_next():
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "fire.mp4", size=20)
+    of_source = detail(clip)
+    swings = {}
+    for steady in (False, True):
+        pyramid = fitted(clip, 60, steady=steady)
+        video = draw(pyramid, 80, seeds=range(50, 58))
+        at_moment = (
+            detail(video).unflatten(0, (-1, 4)).mean(0) / of_source.mean()
+        )  # 0 to 3 frames after a choice
+        swings[steady] = float(at_moment.max() - at_moment.min())
+        if steady:
+            assert ((at_moment - 1).abs() < 0.1).all()
+    assert swings[False] > 0.1 and swings[True] < 0.4 * swings[False]
+
+
+def detail(video: Tensor) -> Tensor:
+    """Root mean square of what a blur takes from each frame, `(T,)`."""
+    fine = video - F.avg_pool3d(video, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
+    return fine.square().mean((0, 1, 3, 4)).sqrt()
 
 
 def test_neighbours_agree_more_when_patches_are_chosen_again():
