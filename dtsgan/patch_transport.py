@@ -7,11 +7,10 @@ one, and contrast and motion would be lost. So the patches are assigned by optim
 Leclaire & Rabin 2018, "A texture synthesis model based on semi-discrete optimal transport in patch space"):
 each real patch carries a potential, and these are such that over a long draw every patch of a place is used
 equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
-Haim et al. 2022): large structures first, then their detail.
-Where overlapping patches disagree their average is flat: each place's deviation over time is made that of the
-source again, within the colours that it showed. Below the finest size patches are chosen once more, of what
-they showed together: neighbours agree then (the alternation of Kwatra et al. 2005, "Texture optimization for
-example-based synthesis"), and outlines fray less.
+Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
+is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
+Below the finest size patches are chosen once more, of what they showed together: neighbours agree then (the
+alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis"); outlines fray less.
 
 Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
@@ -375,17 +374,17 @@ class Rung(nn.Module):
         real = self._powers(values[None].double())  # b T h w
         drawn = torch.stack([self._powers(self.average(one, plan)) for one in chosen]).mean(0)
         spread = plan.spread.to(drawn)
-        middle = spread.mean()
+        usual = spread.mean()
         # a fade loses what its two choices have not in common: power (1 - lost spread), by least squares
-        slope = -((spread - middle) * drawn).mean(1) / (spread - middle).square().mean().clamp(min=1e-9)
+        slope = -((spread - usual) * drawn).mean(1) / (spread - usual).square().mean().clamp(min=1e-9)
         power, mean, slope = (
             F.avg_pool2d(each[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
             for each in (real.mean(1), drawn.mean(1), slope)
         )
-        lost = (slope / (mean + slope * middle).clamp(min=1e-9)).clamp(0, 1)
+        lost = (slope / (mean + slope * usual).clamp(min=1e-9)).clamp(0, 1)
         if not self._is_steady:
             lost = torch.zeros_like(lost)
-        alone = mean / (1 - lost * middle)  # power where one choice is shown
+        alone = mean / (1 - lost * usual)  # power where one choice is shown
         factor = (power / alone.clamp(min=1e-9)).sqrt().clamp(*CONTRASTS)
         self.contrast.copy_(torch.stack([factor, lost], 1) if self._is_steady else factor[0])
 
