@@ -515,11 +515,11 @@ def _add_compare(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument(
         "--budget", metavar="MINUTES", type=float,
-        help="for a cell to learn and draw (default: as long as each method's settings take; --quick: 0.75)",
+        help="for a cell to learn and draw (default: as long as each method's settings take; --quick: 0.6)",
     )  # fmt: skip
     p.add_argument(
         "--quick", action="store_true",
-        help="the methods' quick settings and little of all else, to see that all works: 5 minutes a clip",
+        help="the methods' quick settings and little of all else, to see that all works: 6 minutes a clip",
     )  # fmt: skip
     p.add_argument(
         "--processes",

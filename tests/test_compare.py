@@ -242,7 +242,7 @@ def test_another_setting_or_clip_or_a_strange_folder_is_refused_with_one_sentenc
 def test_quick_is_little_of_everything_that_was_not_asked_for(place, tmp_path):
     clip, rest = str(place / "waves.mkv"), ["--methods", "copy", "--size", "40", "--quick"]
     for name, asked, expected in (
-        ("little", [], (2, 0.75)),
+        ("little", [], (2, 0.6)),
         ("asked", ["--num-videos", "1", "--budget", "2"], (1, 2.0)),
     ):
         folder = ReportDir(tmp_path / name)

@@ -42,7 +42,7 @@ class Settings:
             raise ConfigError(f"the budget must be a positive number of minutes, got {self.budget:g}")
 
 
-QUICK = Settings(num_videos=2, budget=0.75, quick=True)  # two clips in about ten minutes on two cores
+QUICK = Settings(num_videos=2, budget=0.6, quick=True)  # two clips in about eleven minutes on two cores
 
 
 @dataclass(frozen=True)
