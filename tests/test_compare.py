@@ -24,6 +24,7 @@ from dtsgan.compare.cell import Task, run_task, work
 from dtsgan.compare.contestants import find_contestants, import_methods
 from dtsgan.compare.cost import Cost
 from dtsgan.compare.folder import REAL, Cell
+from dtsgan.compare.page import facts
 from dtsgan.compare.plots import HEIGHT, WIDTH, Mark, scatter
 from dtsgan.compare.running import keep_clip
 from dtsgan.compare.tables import Results, Table, ranked, table_1, table_wide, tables_3
@@ -405,6 +406,19 @@ def test_the_mean_rank_is_what_a_hand_computes():
     # on b:  FID 2 1 3 | SWD 1 2 3 | sigma 1 2 3 | motion 1 2 3 | new diversity 0, 1, none: 2 1 3
     expected = {"echo": (11.5 + 7) / 10, "grain": (11 + 8) / 10, "frail": (7.5 + 15) / 10}
     assert results.mean_ranks() == pytest.approx(expected)
+
+
+def test_the_page_names_all_who_are_ahead_and_counts_waiting_to_the_first_video():
+    alike = scores(1, 1, 0.2, 1, 0.4, 1)
+    results = made_results(echo={"a": alike}, grain={"a": alike}, frail={"a": scores(2, 2, 0.3, 2, 0.2, 0)})
+    for row in results.rows:
+        if row["method"] == "frail":
+            row |= {"fit_seconds": 0.0, "sample_seconds": 59.0}
+        if row["method"] == "grain":
+            row |= {"fit_seconds": 20.0}
+    found = {heading: (number, whose) for heading, number, whose in facts(results)}
+    assert found["Best mean rank"] == ("1.50", "Echo and Grain, of 3 methods")
+    assert found["Quickest to a first video"] == ("22.0 s", "Grain")
 
 
 def test_a_cell_that_is_not_run_yet_costs_no_place_and_a_control_takes_none():
