@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -365,6 +366,15 @@ def test_wrong_wishes_come_back_as_sentences(client):
             client.predict(*arguments, api_name="/sample")
     with pytest.raises(AppError, match=r"cannot predict|first"):
         client.predict("runs/plane", None, 1, 0, api_name="/predict")
+
+
+def test_a_download_drawn_on_several_threads_leaves_each_fit_to_train(tmp_path):
+    writing = play._write(tmp_path / "waves.mkv", iter([make_clip()] * 3), FPS)
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        first.submit(next, writing).result()
+        assert second.submit(list, writing).result()[-1] == 3 * make_clip().shape[2]
+        for thread in (first, second):
+            assert not thread.submit(torch.is_inference_mode_enabled).result()
 
 
 def test_eight_visitors_at_once_are_all_served(server):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 from torch import Tensor
 
 from dtsgan.errors import ConfigError
@@ -305,7 +304,8 @@ def _example(name: str) -> str:
 def _write(path: Path, chunks: Iterator[Tensor], fps: float) -> Iterator[int]:
     """Writes chunk by chunk, telling how many frames are written."""
     done = 0
-    with torch.inference_mode(), VideoWriter(path, fps) as writer:
+    # Each step may run on another thread, and torch's modes are a thread's own: one entered here would stay.
+    with VideoWriter(path, fps) as writer:
         for chunk in chunks:
             writer.write(chunk[0])
             done += chunk.shape[2]
