@@ -27,7 +27,7 @@ from dtsgan.compare.folder import REAL, Cell
 from dtsgan.compare.page import facts
 from dtsgan.compare.plots import HEIGHT, WIDTH, Mark, scatter
 from dtsgan.compare.running import keep_clip
-from dtsgan.compare.tables import Results, Table, ranked, table_1, table_wide, tables_3
+from dtsgan.compare.tables import Results, Table, new_diversity, ranked, table_1, table_wide, tables_3
 from dtsgan.errors import ConfigError, RunError
 
 OWN_METHODS = '''
@@ -403,9 +403,15 @@ def test_the_mean_rank_is_what_a_hand_computes():
     )
     # on a:  FID 1 2 3 | SWD 2.5 2.5 1 | |sigma - 0.2| 2.5 2.5 1 | twice and half are alike 2.5 2.5 1 |
     #        new diversity 0, 0.5, 0.5: 3 1.5 1.5
-    # on b:  FID 2 1 3 | SWD 1 2 3 | sigma 1 2 3 | motion 1 2 3 | new diversity 0, 1, none: 2 1 3
+    # on b:  FID 2 1 3 | SWD 1 2 3 | sigma 1 2 3 | motion 1 2 3 | new diversity 0, 0.5, none: 2 1 3
     expected = {"echo": (11.5 + 7) / 10, "grain": (11 + 8) / 10, "frail": (7.5 + 15) / 10}
     assert results.mean_ranks() == pytest.approx(expected)
+
+
+def test_neither_copies_nor_noise_count_as_new():
+    real = {"lpips_diversity": 0.4}
+    found = [new_diversity(real | {"copy_score": copy}, real) for copy in (0.0, 0.5, 1.0, 2.0, 4.0)]
+    assert found == pytest.approx([0, 0.5, 1, 0.5, 0.25])
 
 
 def test_the_page_names_all_who_are_ahead_and_counts_waiting_to_the_first_video():

@@ -73,10 +73,13 @@ def relative_diversity(values: Values, real: Values) -> float | None:
 
 
 def new_diversity(values: Values, real: Values) -> float | None:
-    """Diversity times novelty, each counted up to that of real footage: copies that begin elsewhere in the
-    clip differ from each other and are nothing new."""
+    """Diversity, counted up to that of real footage, times novelty, of which twice as much as unseen footage's
+    is as wrong as half: copies that begin elsewhere in the clip differ from each other and are nothing new, and
+    noise is new and nothing of the clip."""
     diversity, novelty = relative_diversity(values, real), values.get("copy_score")
-    return None if diversity is None or novelty is None else min(diversity, 1.0) * min(novelty, 1.0)
+    if diversity is None or novelty is None:
+        return None
+    return min(diversity, 1.0) * min(novelty, 1.0 / max(novelty, 1e-6))
 
 
 @dataclass(frozen=True)
@@ -484,7 +487,7 @@ def notes(results: Results) -> list[str]:
         "copy score are best near the real video's value, not highest or lowest.",
         "The mean rank is over clips and five figures: FID, sliced Wasserstein, distance of σ-N-LPIPS "
         "from the real clip's, motion, and new "
-        "diversity (diversity times copy score, each counted up to 1). Methods "
+        "diversity (diversity up to 1, times the copy score or, where that is above 1, its inverse). Methods "
         "that are equal share a rank; one that failed on a clip comes last there.",
         "The paper's numbers are means over 18 clips of DTDB that it does not name: its columns compare with "
         "each other, and only in order with ours.",
