@@ -73,9 +73,9 @@ def relative_diversity(values: Values, real: Values) -> float | None:
 
 
 def new_diversity(values: Values, real: Values) -> float | None:
-    """Diversity, counted up to that of real footage, times novelty, of which twice as much as unseen footage's
-    is as wrong as half: copies that begin elsewhere in the clip differ from each other and are nothing new, and
-    noise is new and nothing of the clip."""
+    """Diversity, counted up to that of real footage, times novelty, of which twice as much as unseen
+    footage's is as wrong as half: copies that begin elsewhere in the clip differ from each other and are
+    nothing new, and noise is new and nothing of the clip."""
     diversity, novelty = relative_diversity(values, real), values.get("copy_score")
     if diversity is None or novelty is None:
         return None
