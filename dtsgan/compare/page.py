@@ -4,6 +4,7 @@ As the page of an evaluation it needs nothing but itself: videos and pictures ar
 """
 
 import datetime
+import math
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -99,7 +100,9 @@ def facts(results: Results) -> list[tuple[str, str, str]]:
 
     if ranks:
         best = min(ranks.values())
-        winners = " and ".join(results.title(method) for method, rank in ranks.items() if rank == best)
+        winners = " and ".join(
+            results.title(method) for method, rank in ranks.items() if math.isclose(rank, best)
+        )
         found.append(("Best mean rank", f"{best:.2f}", f"{winners}, of {len(ranks)} methods"))
     add("Frames most like the real", "fid")
     add("Most that is new", "novel")
