@@ -223,7 +223,8 @@ class Judge:
         }
         self.off_unseen: dict[str, float] = {}
         self.unavailable: dict[str, str] = {}
-        self.prepared: dict[tuple[int, tuple[Any, ...]], Any] = {}
+        self.kept = {"whole": real} | {f"part {k}": half for k, half in enumerate(halves)}
+        self.prepared: dict[tuple[str, tuple[Any, ...]], Any] = {}  # by name of a kept clip, and work
 
     # -- the judging ---
 
@@ -340,9 +341,9 @@ class Judge:
         if not wanted:
             return {}
         try:
-            key = (id(against), metric.work)
-            is_kept = any(against is clip for clip in (self.real, *self.halves))
-            if metric.preparation and is_kept and key not in self.prepared:
+            name = next((name for name, kept in self.kept.items() if against is kept), "")
+            key = (name, metric.work)
+            if metric.preparation and name and key not in self.prepared:
                 self.prepared[key] = metric.prepared(against, self.networks)
             result = metric.run(clip, self.prepared.get(key, against), self.networks)
         except ValueError as error:  # no weights, or too short or small: for each of them alike

@@ -26,9 +26,14 @@ from dtsgan.compare.cost import Cost
 from dtsgan.compare.folder import REAL, Cell
 from dtsgan.compare.page import facts
 from dtsgan.compare.plots import HEIGHT, WIDTH, Mark, scatter
+from dtsgan.compare.prepared import passing_on, read_prepared
 from dtsgan.compare.running import keep_clip
 from dtsgan.compare.tables import Results, Table, new_diversity, ranked, table_1, table_wide, tables_3
 from dtsgan.errors import ConfigError, RunError
+from dtsgan.metrics.patches import CopySource, PatchProjections
+from dtsgan.metrics.perceptual import InceptionFeatures
+
+WEIGHTS = os.environ.get("DTSGAN_METRIC_WEIGHTS")
 
 OWN_METHODS = '''
 import os, signal, time
@@ -332,6 +337,21 @@ def test_a_preset_is_learned_with_the_update_and_seed_of_its_cell(task):
     assert row["learned"]["frames"] == 40 and row["fit_seconds"] > 0
     shutil.rmtree(run)  # what is drawn is not drawn again
     assert run_task(made)["scores"] == row["scores"]
+
+
+def test_what_one_cell_prepares_others_take_and_score_the_same(task):
+    made = task("echo", WEIGHTS)
+    folder = ReportDir(Path(made.report))
+    with passing_on(folder):
+        first, file = run_task(made), folder.prepared("waves")
+        kinds = {type(one) for one in read_prepared(folder, "waves").values()}
+        assert kinds == {CopySource, PatchProjections} | ({InceptionFeatures} if WEIGHTS else set())
+        written = file.stat().st_ino
+        assert run_task(made) == first and first["status"] == "done"
+        assert file.stat().st_ino == written  # there was nothing to add
+        file.write_bytes(file.read_bytes()[:1000])
+        assert read_prepared(folder, "waves") == {}
+    assert [*folder.path.glob("prepared*")] == []
 
 
 def test_the_peak_of_memory_is_that_of_the_work_inside():

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from dtsgan.baselines import Method
 from dtsgan.compare.contestants import Contestant, contestant, import_methods
 from dtsgan.compare.cost import Cost
 from dtsgan.compare.folder import REAL, Cell, ReportDir, Row, Settings
+from dtsgan.compare.prepared import read_prepared, write_prepared
 from dtsgan.errors import DTSGANError, WeightsUnavailable
 from dtsgan.evaluate import Judge, halves_of
 from dtsgan.metrics import METRICS
@@ -206,33 +208,38 @@ def report_progress(what: str) -> Any:
 # -- scoring ---
 
 
-def make_judge(folder: ReportDir, task: Task) -> Judge:
+@contextmanager
+def judging(folder: ReportDir, task: Task) -> Iterator[Judge]:
+    """A judge who knows what other cells of the clip have prepared, and passes on what is new."""
     settings = task.settings
     real = resize(read_clip(folder.source(task.cell.clip))[0], (settings.size, settings.size))
     networks = Networks(task.weights)
     halves = halves_of(real, settings.num_frames)
-    return Judge(real, halves, settings.num_frames, SCORES, networks, lambda what: print(what, flush=True))
+    judge = Judge(real, halves, settings.num_frames, SCORES, networks, lambda what: print(what, flush=True))
+    judge.prepared = read_prepared(folder, task.cell.clip)
+    known = set(judge.prepared)
+    yield judge
+    if set(judge.prepared) > known:
+        write_prepared(folder, task.cell.clip, judge.prepared)
 
 
 def score_floors(folder: ReportDir, task: Task) -> dict[str, Any]:
     """What another part of the real clip, a copy, a blurred one, shuffled frames and noise score."""
-    judge = make_judge(folder, task)
-    judge.judge_floors()
+    with judging(folder, task) as judge:
+        judge.judge_floors()
     return {"floors": judge.floors(), "unavailable": judge.unavailable, "num_frames": judge.real.shape[2]}
 
 
 def score_videos(folder: ReportDir, task: Task) -> dict[str, Any]:
     """Scores the videos as they were kept, so that a later scoring finds the same numbers."""
-    judge, count = make_judge(folder, task), task.settings.num_videos
-
-    def videos() -> Iterator[Tensor]:
+    count, videos = task.settings.num_videos, []
+    with judging(folder, task) as judge:
         for number in range(count):
             print(f"scoring video {number}", flush=True)
             video = read_clip(folder.video(task.cell, number))[0]
             judge.judge_sample(video, number, count)
-            yield video
-
-    judge.judge_set(torch.cat(list(videos())))
+            videos.append(video)
+        judge.judge_set(torch.cat(videos))
     return {"scores": judge.scores(), "spread": judge.spread(), "unavailable": judge.unavailable}
 
 

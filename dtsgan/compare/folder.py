@@ -5,6 +5,7 @@ REPORT/
   results.jsonl                      one line for each finished cell; of two for one cell the later counts
   clips/CLIP/                        source.mkv, the clip as methods are given it, and clip.json
   cells/CLIP/METHOD/SEED/            0.mkv, 1.mkv, ... without loss, drawn.json, result.json, log.txt, run/
+  prepared/CLIP.pt                   while it runs: what the scoring of all cells of a clip shares
   table1.md table1.tex ...           written from all these, again and again
 """
 
@@ -91,6 +92,9 @@ class ReportDir:
 
     def source(self, clip: str) -> Path:
         return self.path / "clips" / clip / "source.mkv"
+
+    def prepared(self, clip: str) -> Path:
+        return self.path / "prepared" / f"{clip}.pt"
 
     def clip_facts(self, clip: str) -> Path:
         return self.path / "clips" / clip / "clip.json"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -15,6 +16,7 @@ from dtsgan.compare.cell import Task, sentence
 from dtsgan.compare.contestants import find_contestants, import_methods
 from dtsgan.compare.folder import REAL, Cell, ReportDir, Row, Settings
 from dtsgan.compare.page import write_page
+from dtsgan.compare.prepared import passing_on
 from dtsgan.compare.tables import write_tables
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.metrics.perceptual import Networks
@@ -82,8 +84,10 @@ def compare(
     with folder.lock():
         for name, path in named.items():
             keep_clip(folder, name, path, settings)
-        cells = [Cell(name, REAL) for name in named]
-        cells += [Cell(name, one.name, s) for name in named for one in contestants for s in seeds]
+        cells = []
+        for name in named:  # clip by clip: what their scoring shares is large
+            cells.append(Cell(name, REAL))
+            cells += [Cell(name, one.name, s) for one in contestants for s in seeds]
         done = folder.read_rows()
         waiting = []
         for cell in cells:
@@ -101,13 +105,17 @@ def compare(
             )
             for cell in waiting
         ]  # fmt: skip
-        count = len(cells) - len(waiting)
-        for row in run_tasks(folder, tasks, processes):
-            folder.append(row)
-            count += 1
-            if on_progress:
-                on_progress(count, len(cells), f"{Cell.of(row)}: {row.get('reason') or row['status']}")
-            write_tables(folder)
+        count, left = len(cells) - len(waiting), Counter(cell.clip for cell in waiting)
+        with passing_on(folder):
+            for row in run_tasks(folder, tasks, processes):
+                folder.append(row)
+                count += 1
+                left[row["clip"]] -= 1
+                if not left[row["clip"]]:
+                    folder.prepared(row["clip"]).unlink(missing_ok=True)
+                if on_progress:
+                    on_progress(count, len(cells), f"{Cell.of(row)}: {row.get('reason') or row['status']}")
+                write_tables(folder)
         write_tables(folder)
         write_page(folder)
     return folder
