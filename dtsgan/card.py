@@ -124,9 +124,8 @@ def training_command(record: Mapping[str, Any]) -> str | None:
         command = ["dtsgan", "train", str(record["video"]), "--out", "runs/again", "--preset", config.preset]
         usual = find_preset(config.preset, layout)
         if config.pyramid.max_size != usual.pyramid.max_size:
-            with suppress(
-                ConfigError
-            ):  # a size that the preset's ladder cannot have is a setting among others
+            # a size that the preset's ladder cannot have is a setting among others
+            with suppress(ConfigError):
                 usual = replace(usual, pyramid=usual.pyramid.resized(config.pyramid.max_size))
                 command += ["--size", str(config.pyramid.max_size)]
         command += ["--layout", layout, "--seed", str(config.train.seed)]
