@@ -270,6 +270,20 @@ def test_only_the_report_is_written_where_nothing_shall_run(killed_and_resumed, 
         write_report(folder.path / "cells")
 
 
+def test_results_without_their_videos_still_make_tables_and_a_page(killed_and_resumed, tmp_path):
+    folder, *_ = killed_and_resumed
+    bare = ReportDir(tmp_path)
+    for file in (folder.settings, folder.results):
+        shutil.copy(file, tmp_path)
+    write_report(bare.path)
+    tables = [(one.path / "table1.md").read_text() for one in (bare, folder)]
+    assert tables[0] == tables[1]
+    assert "<video" not in bare.page.read_text() and "<video" in folder.page.read_text()
+    shutil.copytree(folder.path / "clips", tmp_path / "clips")
+    write_report(bare.path)
+    assert "its video is not here" in bare.page.read_text()
+
+
 # -- one cell ---
 
 

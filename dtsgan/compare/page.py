@@ -52,8 +52,10 @@ class Card:
 
 
 def write_page(folder: ReportDir) -> None:
-    """Writes `index.html`, the plots, and a contact sheet of each clip under `sheets/`."""
+    """Writes `index.html`, the plots, and a contact sheet of each clip under `sheets/`; of results that came
+    without their videos what can be said of them."""
     results = Results.read(folder)
+    seen = [clip for clip in results.clips if folder.source(clip).exists()]
     drawn = plots(results)
     for name, text in drawn.items():
         write_text(folder.path / name, text)
@@ -63,10 +65,11 @@ def write_page(folder: ReportDir) -> None:
         date=datetime.date.today().isoformat(),
         settings=results.settings,
         num_methods=len(results.methods),
+        num_clips=len(results.clips),
         facts=facts(results),
         tables=[(table, own_rows(results, table)) for table in tables],
         plots=[Markup(text) for text in drawn.values()],  # our own, its texts escaped already
-        clips=[(clip, clip_facts(folder, clip), *show_clip(folder, results, clip)) for clip in results.clips],
+        clips=[(clip, clip_facts(folder, clip), *show_clip(folder, results, clip)) for clip in seen],
         missed=missed(results),
         unscored=unscored(results),
         notes=notes(results),
@@ -137,14 +140,14 @@ def show_clip(folder: ReportDir, results: Results, clip: str) -> tuple[list[Card
     for method in results.methods:
         title, kind = results.title(method), "own" if method.startswith(f"{OWN}_") else "other"
         done = results.cells(clip, method)
-        if done:
+        if done and folder.video(Cell.of(done[0])).exists():
             video, rate = shown_video(folder, done[0])
             cards.append(Card(title, kind, video_data(video, rate), numbers(results, clip, method)))
             rows.append(video)
             titles.append(title)
         else:
             here = [r for r in results.rows if r["method"] == method and r["clip"] == clip]
-            reason = here[0]["reason"] if here else "not run yet"
+            reason = here[0].get("reason", "its video is not here") if here else "not run yet"
             cards.append(Card(title, kind, None, [], reason))
     write_contact_sheet(folder.sheets / f"{clip}.png", rows)
     return cards, picture_data(contact_sheet(rows), "JPEG", quality=85), titles
