@@ -1,4 +1,4 @@
-"""The real clips' part of the scoring, about half of it, done once for all cells of a clip.
+"""The real clips' part of the scoring (a third of it, with two videos a cell), done once for all cells of a clip.
 
 Cells are processes of their own and pass it on in a file, which goes with their comparer: a later one may
 score with other networks.
