@@ -1,4 +1,4 @@
-"""The real clips' part of the scoring (a third of it, with two videos a cell), done once for all cells of a clip.
+"""The real clip's part of the scoring, a third of it or so, done once for all cells of a clip.
 
 Cells are processes of their own and pass it on in a file, which goes with their comparer: a later one may
 score with other networks.
@@ -34,10 +34,12 @@ def read_prepared(folder: ReportDir, clip: str) -> Prepared:
 def write_prepared(folder: ReportDir, clip: str, prepared: Prepared) -> None:
     """Puts it in place of what was there, whole: cells read at any time, and several may write."""
     path = folder.prepared(clip)
-    if path.parent.exists():  # or the comparer is gone
-        partial = path.with_name(f"{os.getpid()}.partial")
+    partial = path.with_name(f"{os.getpid()}.partial")
+    try:
         torch.save(prepared, partial)
         os.replace(partial, path)
+    except (OSError, RuntimeError):  # a full disk, or no comparer: the next cell prepares its own
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
