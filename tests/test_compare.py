@@ -28,7 +28,16 @@ from dtsgan.compare.page import facts
 from dtsgan.compare.plots import HEIGHT, WIDTH, Mark, scatter
 from dtsgan.compare.prepared import passing_on, read_prepared
 from dtsgan.compare.running import keep_clip
-from dtsgan.compare.tables import Results, Table, new_diversity, ranked, table_1, table_wide, tables_3
+from dtsgan.compare.tables import (
+    Results,
+    Table,
+    new_diversity,
+    ranked,
+    table_1,
+    table_places,
+    table_wide,
+    tables_3,
+)
 from dtsgan.errors import ConfigError, RunError
 from dtsgan.metrics.patches import CopySource, PatchProjections
 from dtsgan.metrics.perceptual import InceptionFeatures
@@ -440,6 +449,19 @@ def test_the_mean_rank_is_what_a_hand_computes():
     # on b:  FID 2 1 3 | SWD 1 2 3 | sigma 1 2 3 | motion 1 2 3 | new diversity 0, 0.5, none: 2 1 3
     expected = {"echo": (11.5 + 7) / 10, "grain": (11 + 8) / 10, "frail": (7.5 + 15) / 10}
     assert results.mean_ranks() == pytest.approx(expected)
+    table = table_places(results)
+    assert table.rows == [
+        ["Echo", "1.50", "1.75", "1.75", "1.75", "2.50", "1.85", "1 of 2"],
+        ["Grain", "1.50", "2.25", "2.25", "2.25", "1.25", "1.90", "0 of 2"],
+        ["Frail", "3.00", "2.00", "2.00", "2.00", "2.25", "2.25", "1 of 2"],
+    ]
+    assert table.best == {(0, 1), (1, 1), (0, 2), (0, 3), (0, 4), (1, 5), (0, 6)}
+
+
+def test_a_figure_that_nobody_has_takes_no_place():
+    alike = scores(1, 1, 0.2, 1, 0.4, 1)
+    results = made_results(echo={"a": {**alike, "fid_768": None}}, grain={"a": {**alike, "fid_768": None}})
+    assert table_places(results).rows[0] == ["Echo", "–", *["1.50"] * 5, "1 of 1"]
 
 
 def test_neither_copies_nor_noise_count_as_new():

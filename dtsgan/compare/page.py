@@ -21,6 +21,7 @@ from dtsgan.compare.tables import (
     missed,
     notes,
     table_1,
+    table_places,
     table_wide,
     tables_3,
     unscored,
@@ -59,7 +60,7 @@ def write_page(folder: ReportDir) -> None:
     drawn = plots(results)
     for name, text in drawn.items():
         write_text(folder.path / name, text)
-    tables = [table_1(results), table_wide(results), *tables_3(results)]
+    tables = [table_1(results), table_wide(results), table_places(results), *tables_3(results)]
     html = render(
         "compare/page.html.j2",
         date=datetime.date.today().isoformat(),

@@ -109,7 +109,13 @@ def columns(fid: str) -> dict[str, Column]:
     }
 
 
-RANKED = ("fid", "swd", "sigma", "motion", "novel")  # what the mean rank is the mean of
+RANKED = {  # what the mean rank is the mean of
+    "fid": "FID",
+    "swd": "sliced Wasserstein",
+    "sigma": "σ-N-LPIPS",
+    "motion": "motion",
+    "novel": "new diversity",
+}
 
 
 def _minus(value: float | None) -> float | None:
@@ -208,15 +214,15 @@ class Results:
     def columns(self) -> dict[str, Column]:
         return columns(self.fid)
 
-    def mean_ranks(self) -> dict[str, float]:
-        """Mean over clips and the `RANKED` figures of each method's place, 1 the best.
+    def places(self) -> dict[tuple[str, str], dict[str, float]]:
+        """By clip and `RANKED` figure the place of each method, 1 the best.
 
         Methods that are equal share the mean of their places. One that failed on a clip, or drew what cannot
         be scored, comes last there; one that never finished, or is not yet run on a clip, has no place, and
         controls have none.
         """
         finished = [method for method in self.rivals if self.cells(None, method)]
-        places: dict[str, list[float]] = {method: [] for method in finished}
+        places = {}
         for clip in self.clips:
             here = [
                 m for m in finished
@@ -227,11 +233,12 @@ class Results:
                 off = {m: self.at(clip, m, column.off or column.figure) for m in here}
                 if all(value is None for value in off.values()):
                     continue  # nobody has this number here
-                for method, place in ranked(
-                    {m: math.inf if v is None else v for m, v in off.items()}
-                ).items():
-                    places[method].append(place)
-        return {method: statistics.fmean(found) for method, found in places.items() if found}
+                places[clip, key] = ranked({m: math.inf if v is None else v for m, v in off.items()})
+        return places
+
+    def mean_ranks(self) -> dict[str, float]:
+        """Mean over clips and the `RANKED` figures of each method's place, 1 the best; see `places`."""
+        return mean_places(self.places().values())
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -248,6 +255,15 @@ def ranked(off: Mapping[str, float]) -> dict[str, float]:
         + (sum(other == value for other in off.values()) - 1) / 2
         for name, value in off.items()
     }  # fmt: skip
+
+
+def mean_places(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of the places that each name has."""
+    by_name: dict[str, list[float]] = {}
+    for places in found:
+        for name, place in places.items():
+            by_name.setdefault(name, []).append(place)
+    return {name: statistics.fmean(places) for name, places in by_name.items()}
 
 
 # -- tables, in whatever form ---
@@ -389,6 +405,25 @@ def table_wide(results: Results) -> Table:
         "mean rank", "clips",
     ]  # fmt: skip
     return Table("All scores", header, rows, best, set(range(len(results.rivals), len(rows))))
+
+
+def table_places(results: Results) -> Table:
+    """What the mean rank is made of: mean places by figure, and on how many clips a method is first."""
+    places = results.places()
+    means = [mean_places(p for (_, key), p in places.items() if key == wanted) for wanted in RANKED]
+    means.append(ranks := mean_places(places.values()))
+    by_clip = [mean_places(p for (at, _), p in places.items() if at == clip) for clip in results.clips]
+    rows, best = [], set()
+    for i, method in enumerate(sorted(ranks, key=lambda m: (ranks[m], results.methods.index(m)))):
+        here = [found for found in by_clip if method in found]
+        first = sum(found[method] == min(found.values()) for found in here)
+        texts = [f"{found[method]:.2f}" if method in found else "–" for found in means]
+        rows.append([results.title(method), *texts, f"{first} of {len(here)}"])
+        best |= {
+            (i, j) for j, found in enumerate(means, start=1)
+            if method in found and found[method] == min(found.values())
+        }  # fmt: skip
+    return Table("Mean places", ["method", *RANKED.values(), "mean rank", "first on clips"], rows, best)
 
 
 def cost(results: Results, method: str) -> tuple[float | None, float | None, float | None]:
@@ -537,7 +572,7 @@ def learned(results: Results) -> list[tuple[str, str, str]]:
 def write_tables(folder: ReportDir) -> None:
     """Writes table1.md and .tex, and table3.md and .tex where data updates were compared."""
     results = Results.read(folder)
-    first, third = [table_1(results), table_wide(results)], tables_3(results)
+    first, third = [table_1(results), table_wide(results), table_places(results)], tables_3(results)
     _write(folder, "table1", first, results, _ending(results))
     if third:
         _write(folder, "table3", third, results, [])
