@@ -15,11 +15,11 @@ class Budget:
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
-        self.spent = 0.0  # seconds, of the stages' beginnings and steps alone
+        self.spent = 0.0  # seconds, without those that a stopped training lay idle
         self._timed: list[float] = []  # of this stage's first steps
 
     def begin(self, seconds: float) -> None:
-        """Counts what a stage took before its first step."""
+        """Counts what was done between the steps of one stage and the next."""
         self.spent += seconds
 
     def step(self, step: int, seconds: float, share: float) -> int | None:

@@ -491,8 +491,8 @@ def _add_compare(commands: Any) -> None:
     p.add_argument("--out", metavar="REPORT", type=Path, required=True, help="the report's folder")
     p.add_argument(
         "--methods", metavar="NAME", nargs="+", default=["all"],
-        help="all (every baseline, dtsgan_preview and dtsgan_fast), or names; dtsgan_PRESET is a preset "
-        "(default: all)",
+        help="all (every baseline and dtsgan_preview, dtsgan_fast and dtsgan_quality), or names; "
+        "dtsgan_PRESET is a preset (default: all)",
     )  # fmt: skip
     p.add_argument(
         "--update", metavar="NAME", nargs="+", default=[],

@@ -43,7 +43,8 @@ class PyramidConfig:
         """The same ladder up to another finest size: as many rungs as keep the factor nearest, and a lower
         first rung where the size is hardly above it."""
         if max_size == self.max_size or self.num_scales == 1:
-            return dataclasses.replace(self, max_size=max_size)
+            lowest = max_size if self.num_scales == 1 else self.min_size
+            return dataclasses.replace(self, min_size=lowest, max_size=max_size)
         rungs = max(1, round(math.log(max_size / self.min_size) / math.log(self.factor)))
         lowest = min(self.min_size, max(8, round(max_size / self.factor)))
         return dataclasses.replace(
@@ -73,6 +74,7 @@ class ModelConfig:
     patch_transport: bool = False  # put the source's patches in place of what the linear model drew
     patch_stride: int = 1  # frames between two choices of patches, which last from one to the next
     patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
+    patch_agreement: bool = False  # patches take after their neighbours, in space and in time
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     steady_contrast: bool = False  # coarse and fine detail apart, and the more the further a fade is on
     num_components: int = 60  # of the linear coarse model
@@ -88,6 +90,8 @@ class ModelConfig:
 
         if self.patch_transport and self.coarse != "linear":
             raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
+        if self.patch_agreement and not self.patch_transport:
+            raise ConfigError("patch_agreement is between patches: use patch_transport=true with it")
         if self.restore_contrast and not self.patch_transport:
             raise ConfigError("restore_contrast mends the patch transport: use patch_transport=true with it")
         if self.steady_contrast and not self.restore_contrast:
@@ -293,12 +297,12 @@ def _parse(key: str, value: Any, hint: Any) -> Any:
 
 _FAST = Config(
     preset="fast",
-    pyramid=PyramidConfig(num_scales=3, min_size=56),
+    pyramid=PyramidConfig(num_scales=2, min_size=92),
     model=ModelConfig(
         coarse="linear",
         patch_transport=True,
         patch_stride=4,  # where the clip is known, what suits it
-        patch_passes=2,
+        patch_agreement=True,
         restore_contrast=True,
         steady_contrast=True,
         features=(16,),
@@ -309,7 +313,7 @@ _FAST = Config(
         static_layer=True,
     ),
     train=TrainConfig(
-        steps=(0, 2400, 2400),
+        steps=(0, 2400),
         crop=48,
         adversary=("none",),
         rec_weight=(5.0,),
@@ -339,6 +343,7 @@ _FAST_FREE = dataclasses.replace(
         "min_size": 25,
         "coarse": "adversarial",
         "patch_transport": False,
+        "patch_agreement": False,
         "restore_contrast": False,
         "steady_contrast": False,
         "layout": "free",
@@ -358,17 +363,23 @@ _FAST_FREE = dataclasses.replace(
     })
 )  # fmt: skip
 
+
+def _preset(name: str, base: Config, **settings: Any) -> Config:
+    return dataclasses.replace(base.with_settings(settings), preset=name)
+
+
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(_FAST.with_settings({"steps": (0, 850, 850)}), preset="preview"),
+    "preview": _preset("preview", _FAST, steps=(0, 850)),
     "fast": _FAST,
+    # real patches up to the finest size: nothing is left to learn
+    "quality": _preset("quality", _FAST, num_scales=1, min_size=150, steps=(0,)),
     "paper": Config(),
 }
 FREE_PRESETS: dict[str, Config] = {
-    "preview": dataclasses.replace(
-        _FAST_FREE.with_settings({"steps": (600, 65, 65, 65, 65)}), preset="preview"
-    ),
+    "preview": _preset("preview", _FAST_FREE, steps=(600, 65, 65, 65, 65)),
     "fast": _FAST_FREE,
+    "quality": _preset("quality", _FAST_FREE, steps=(12500, 1350, 1350, 1350, 1350)),
 }
 
 

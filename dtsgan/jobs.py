@@ -254,6 +254,8 @@ class Run:
                         if training.finished_scales > finished:
                             finished = training.finished_scales
                             self._keep_scale(progress.scale)
+                            # a preview takes its time from the scales that are left
+                            training.budget.begin(time.monotonic() - began - self.seconds)
                             saved = 0.0
                         if self.seconds - shown >= STATUS_SECONDS or not shown:
                             shown = self.seconds

@@ -223,7 +223,10 @@ class DTSGAN:
         sizes = self.pyramid.canvas(*clip.shape[3:])
         last = len(sizes) - 2
         if last < 0:
-            raise ConfigError("this model has one scale, and an edit is drawn anew by those above the first")
+            raise ConfigError(
+                "this model has one scale, and an edit is drawn anew by those above the first: train with "
+                "--preset fast to edit"
+            )
         half = next(n for n, size in enumerate(sizes) if 2 * size[0] >= sizes[-1][0])
         scale = min(half, last) if start_scale is None else start_scale
         if not 0 <= scale <= last:

@@ -180,11 +180,12 @@ class PyramidGenerator(nn.Module):
         self.config = model
         self.sizes = list(sizes)
         self.num_frames = num_frames
-        self.transport = (
-            PatchTransport(self.sizes[0], num_frames, model.patch_stride, model.contrast, model.patch_passes)
-            if model.patch_transport
-            else None
-        )
+        self.transport: PatchTransport | None = None
+        if model.patch_transport:
+            self.transport = PatchTransport(
+                self.sizes[0], num_frames, model.patch_stride, model.contrast, model.patch_passes,
+                model.patch_agreement,
+            )  # fmt: skip
         scales: list[nn.Module] = []
         for n, canvas in enumerate(self.sizes):
             if n == 0 and model.coarse == "linear":

@@ -9,8 +9,12 @@ each real patch carries a potential, and these are such that over a long draw ev
 equally often. That is done on a small ladder of sizes, as patch nearest neighbours are (Granot et al. 2022,
 Haim et al. 2022): large structures first, then their detail. Where overlapping patches disagree their average
 is flat: each place's deviation over time is made that of the source again, within the colours that it showed.
-Below the finest size patches are chosen once more, of what they showed together: neighbours agree then (the
-alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis"); outlines fray less.
+Patches that were chosen apart disagree where they overlap and where one follows the other: outlines fray, and
+fades are haze. So a place then takes after its neighbours: of patches that would do about as well it takes
+the one that goes on what most of them show, beside it and before and after it (coherence, Ashikhmin 2001,
+"Synthesizing natural textures"). Models saved before do without, or choose once more below the finest size,
+of what the patches showed together (the alternation of Kwatra et al. 2005, "Texture optimization for
+example-based synthesis").
 
 Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
@@ -24,6 +28,7 @@ So what is compared are whole numbers, small enough for float32 sums to be exact
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +51,10 @@ SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
 SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
+AGREED_SIGMA = 1.5  # where neighbours agree: they lose little by it, and where they do not no edge is seen
 CONTRASTS = (1 / 1.8, 1.8)  # least and most; a place that hardly moves is not blown up
+BESIDE, IN_TIME = 0.2, 0.4  # what a neighbour's vote weighs, in units of the patches' variance
+ROUNDS = 4  # of voting
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # what tells coarse from fine detail
 
 
@@ -135,13 +143,15 @@ class PatchTransport(nn.Module):
     clip: Tensor  # 3 K h w, uint8
 
     def __init__(
-        self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1
-    ) -> None:
+        self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1,
+        agreement: bool = False,
+    ) -> None:  # fmt: skip
         """
         Args:
             stride: frames between the choices of patches; see `PatchTimes`.
             contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
+            agreement: whether places take after their neighbours.
         """
         super().__init__()
         *below, last = ladder(size)
@@ -155,7 +165,7 @@ class PatchTransport(nn.Module):
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
         self.rungs = nn.ModuleList(
-            Rung(size, len(self.centres), stride, contrast, k > 0 and size == self.sizes[k - 1])
+            Rung(size, len(self.centres), stride, contrast, agreement, k > 0 and size == self.sizes[k - 1])
             for k, size in enumerate(self.sizes)
         )
         self._ready: torch.device | None = None  # where the rungs are prepared
@@ -183,16 +193,16 @@ class PatchTransport(nn.Module):
                 rung.basis = self._rungs()[k - 1].basis
             else:
                 rung.find_basis(coarse, self.centres, color_matrix.double())
-            rung.prepare(values, coarse, self.centres)
+            rung.prepare(values, coarse, self.kept, self.centres)
             plan = Plan.of(self.times, first + rung.margin, draws[0].shape[2] - 2 * rung.margin)
-            at = [self.times.anchor(number) - first for number in plan.numbers]
+            times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
             raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
-            features = [rung.features(one, at) for one in raised]
+            features = [rung.features(one, [time - first for time in times]) for one in raised]
             rung.find_potentials(torch.cat(features, 1).flatten(1, 2))
-            chosen = [rung.choose(one) for one in features]
+            averages = [on_grid(rung.average(rung.choose(one, times), plan)).float() for one in features]
             if rung.contrast is not None:
-                rung.find_contrast(chosen, plan, values)
-            draws = [on_grid(rung.vote(one, plan)).float() for one in chosen]
+                rung.find_contrast(averages, plan, values)
+            draws = [on_grid(rung.mend(one.double(), plan)).float() for one in averages]
             first += rung.margin
         self._ready = self.clip.device
 
@@ -203,7 +213,7 @@ class PatchTransport(nn.Module):
             for k, (rung, (values, coarse)) in enumerate(zip(rungs, self._pairs(), strict=True)):
                 if rung.is_repeat:
                     rung.basis = rungs[k - 1].basis
-                rung.prepare(values, coarse, self.centres)
+                rung.prepare(values, coarse, self.kept, self.centres)
             self._ready = self.clip.device
         return rungs
 
@@ -251,6 +261,24 @@ class Plan:
         return cls(numbers, shown, offsets, weights.double())
 
 
+@dataclass(frozen=True)
+class Taps:
+    """The pixels along one side that stand `offset` from the middle of a patch."""
+
+    places: slice  # whose patches these are
+    pixels: Tensor
+    parity: int
+    cells: slice  # where these pixels are among those of their parity
+
+    @classmethod
+    def of(cls, offset: int, side: int) -> "Taps":
+        first = max(0, -(offset // STRIDE))
+        stop = max(first, min((side - 1) // STRIDE, (side - 1 - offset) // STRIDE) + 1)
+        shift, parity = divmod(offset, STRIDE)
+        pixels = torch.arange(first, stop) * STRIDE + offset
+        return cls(slice(first, stop), pixels, parity, slice(first + shift, stop + shift))
+
+
 class Rung(nn.Module):
     """One size of the ladder. Shapes: P places, n patches each, f frames of a patch that are compared, d
     features, p = 3 PATCH^2 values a frame."""
@@ -263,16 +291,19 @@ class Rung(nn.Module):
     contrast: Tensor | None
 
     def __init__(
-        self, size: Size, num_patches: int, stride: int, contrast: Contrast, is_repeat: bool = False
-    ) -> None:
+        self, size: Size, num_patches: int, stride: int, contrast: Contrast, agreement: bool = False,
+        is_repeat: bool = False,
+    ) -> None:  # fmt: skip
         """
         Args:
+            agreement: whether places take after their neighbours.
             is_repeat: of the rung below, whose basis it shares.
         """
         super().__init__()
-        self.size, self.is_repeat = size, is_repeat
+        self.size, self.is_repeat, self.agreement = size, is_repeat, agreement
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
+        self.margin = 2 * self.reach + (stride if agreement else 0)
         count = min(COMPARED, 2 * self.reach + 1)
         self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]
         places = self.grid[0] * self.grid[1]
@@ -283,18 +314,17 @@ class Rung(nn.Module):
         shape = {"flat": None, "overall": size, "steady": (2, 2, *size)}[contrast]
         self.register_buffer("contrast", None if shape is None else torch.ones(shape, dtype=torch.float16))
 
-    @property
-    def margin(self) -> int:
-        """Frames of the video below that are needed before and after each frame."""
-        return 2 * self.reach
+    def around(self, numbers: list[int]) -> list[int]:
+        """The anchors at which something must be known to choose at these, which follow each other."""
+        return [numbers[0] - 1, *numbers, numbers[-1] + 1] if self.agreement else numbers
 
     def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
-        flat = self._unfold(clip)  # K P p
+        places = torch.arange(self.grid[0] * self.grid[1], device=clip.device)
+        some = places[:: max(1, len(places) // 256)]  # are enough
+        flat = torch.cat([self._unfold(part)[:, some] for part in clip.split(16, 1)])  # K P' p
         covariance = torch.zeros(len(self.basis), len(self.basis), dtype=torch.float64, device=clip.device)
-        some = torch.arange(0, flat.shape[1], max(1, flat.shape[1] // 256))  # are enough
-        for places in some.split(64):  # all at once they would take a gigabyte
-            part = flat[:, places]
+        for part in flat.split(64, 1):  # all at once they would take a gigabyte
             patches = torch.cat([part[[c + k for c in centres]] for k in self.compared], 2).double()
             patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, f p
             covariance += patches.T @ patches
@@ -305,13 +335,14 @@ class Rung(nn.Module):
         axes = vectors[:, -NUM_FEATURES:].flip(1)
         self.basis.copy_(colors.T @ axes)
 
-    def prepare(self, values: Tensor, coarse: Tensor, centres: list[int]) -> None:
-        """Cuts the real clip `(3, K, h, w)` into patches, and `coarse` into what a draw is compared with."""
-        # in parts and in place: at once these sums take 180 MB at 56 pixels, which a process never gives back
-        pixels = ((values + 1) * 127.5).round().clamp_(0, 255)
-        parts = [self._unfold(part).to(torch.uint8) for part in pixels.split(16, 1)]
-        self.patches = torch.cat(parts)  # K P p
+    def prepare(self, values: Tensor, coarse: Tensor, kept: list[int], centres: list[int]) -> None:
+        """Makes patches of the real clip `(3, K, h, w)`, of the source's frames `kept`, around `centres`, and
+        of `coarse` what a draw is compared with."""
+        pixels = ((values + 1) * 127.5).round().clamp_(0, 255).to(torch.uint8)
+        pixels = F.pad(pixels.permute(1, 2, 3, 0), (0, 1)).contiguous()
+        self.pixels = pixels.view(torch.int32).flatten()  # K h w; a colour is fetched as one number
         self.centres = torch.tensor(centres, device=values.device)
+        self.moments = torch.tensor(kept, device=values.device)[self.centres]  # in the source, ascending
         count = len(self.compared)
         basis = torch.cat([*self.basis.double().unflatten(0, (count, -1))], 1)  # p, f d
         places = self.grid[0] * self.grid[1]
@@ -329,13 +360,31 @@ class Rung(nn.Module):
         self.gain = LIMIT / largest.clamp(min=1e-3)[:, None]
         self.keys = keys.mul_(self.gain).round_().float().permute(1, 2, 0).contiguous()  # P d n
         self.lengths = self.keys.square().sum(1)[:, None]  # P 1 n
-        offsets = torch.arange(PATCH, device=values.device, dtype=torch.float64) - PATCH // 2
-        window = torch.exp(-(offsets**2) / (2 * SPATIAL_SIGMA**2))
-        self.window = (window[:, None] * window).flatten().repeat(3)
-        ones = self.window[None, :, None].expand(1, -1, self.grid[0] * self.grid[1])
-        self.total = self._fold(ones)
+        self._set_window(values.device)
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
+
+    def _set_window(self, device: torch.device) -> None:
+        """Which places show which pixels and with what weight, one of `PATCH` rows and columns at a time; and
+        the sum of these weights, of even and odd rows and columns apart."""
+        height, width = self.size
+        reach = range(-(PATCH // 2), PATCH // 2 + 1)
+        sigma = AGREED_SIGMA if self.agreement else SPATIAL_SIGMA
+        rows, columns = ([Taps.of(k, side) for k in reach] for side in self.size)
+        self.taps = []
+        self.totals = {
+            (y, x): torch.zeros(
+                len(range(y, height, STRIDE)), len(range(x, width, STRIDE)), 1,
+                dtype=torch.float64, device=device,
+            )
+            for y, x in product(range(STRIDE), repeat=2)
+        }  # fmt: skip
+        for (y, row), (x, column) in product(zip(reach, rows, strict=True), zip(reach, columns, strict=True)):
+            weight = math.exp(-(y**2 + x**2) / (2 * sigma**2))
+            pixels = ((row.pixels * width)[:, None] + column.pixels).to(device)
+            if pixels.numel():
+                self.taps.append((row, column, weight, pixels))
+                self.totals[row.parity, column.parity][row.cells, column.cells] += weight
 
     def find_potentials(self, queries: Tensor) -> None:
         """Solves the transport between drawn patches, whose features are `queries` (P, M, d), and the real
@@ -347,32 +396,91 @@ class Rung(nn.Module):
             unit = self.lengths[block].mean(2, keepdim=True).clamp(min=1)
             cost = cost / unit
             price = torch.zeros_like(cost[:, :1])  # of a real patch, P 1 n
-            balance = math.log(cost.shape[1] / cost.shape[2])  # so many queries share a patch
+            share = cost.shape[1] / cost.shape[2]  # so many queries share a patch
             for entropy in ENTROPIES:
-                for _ in range(ITERATIONS):
-                    gain = (price - cost).div_(entropy).logsumexp(2, keepdim=True).mul_(-entropy)  # P M 1
-                    price = (
-                        (gain - cost).div_(entropy).logsumexp(1, keepdim=True).sub_(balance).mul_(-entropy)
-                    )
+                gain = (price - cost).div_(entropy).logsumexp(2, keepdim=True)  # P M 1
+                kernel = (price - cost).div_(entropy).sub_(gain).exp_()  # P M n, its rows sum to 1
+                rows, columns = torch.ones_like(gain), torch.ones_like(price)
+                for _ in range(ITERATIONS):  # by products: logarithms of sums would take ten times as long
+                    columns = share / (rows.mT @ kernel).clamp_(min=1e-30)  # P 1 n
+                    rows = 1 / (kernel @ columns.mT)  # P M 1
+                price = price + entropy * columns.log()
             price = (price - price.mean(2, keepdim=True)) * unit / POTENTIAL_UNIT
             self.potentials[block] = price[:, 0].round().clamp(-32768, 32767).to(torch.int16)
 
-    def choose(self, features: Tensor, new: float = 1.0) -> Tensor:
-        """The patch for each place: `features` `(P, B, A, d)` to indices `(B, A, P)`. `new` weights the
-        potentials."""
-        prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
-        chosen = []
-        for queries in features.split(8, 2):  # the same in less memory
-            part = (prices - 2 * queries.flatten(1, 2) @ self.keys).argmin(2)  # P BA
-            chosen.append(part.T.unflatten(0, queries.shape[1:3]))
-        return torch.cat(chosen, 1)
+    def choose(self, features: Tensor, times: list[int], new: float = 1.0) -> Tensor:
+        """The patch for each place at the anchors whose neighbours are known: `features` `(P, B, A, d)` at
+        the frames `times` to indices `(B, A', P)`, A' = A - 2 where places take after their neighbours."""
+        costs = self.costs(features, new)
+        first = costs.argmin(3)
+        return self.agreed(costs[:, :, 1:-1], first, times) if self.agreement else first.permute(1, 2, 0)
 
-    def find_contrast(self, chosen: list[Tensor], plan: Plan, values: Tensor) -> None:
-        """Sets `contrast` to what makes the deviation of the averages of `chosen` that of the real clip
-        `(3, K, h, w)`, neighbouring pixels taken together."""
+    def costs(self, features: Tensor, new: float = 1.0) -> Tensor:
+        """What each patch would cost: `features` `(P, B, A, d)` to `(P, B, A, n)`, whole numbers. `new`
+        weights the potentials."""
+        prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
+        return (prices - 2 * features.flatten(1, 2) @ self.keys).unflatten(1, features.shape[1:3])
+
+    def agreed(self, costs: Tensor, first: Tensor, times: list[int]) -> Tensor:
+        """The patch for each place, by its costs and by what its neighbours show.
+
+        A neighbour votes for the patch that goes on what it shows: one beside it for the same moment of the
+        source, one before or after it for the moment as much later or earlier. Those in time vote with what
+        they chose first, so that a choice depends on its neighbours in time and on no others.
+
+        Args:
+            costs: `(P, B, A, n)`, at A anchors that follow each other.
+            first: `(P, B, A + 2)`, what is cheapest there, and at the anchors before and after them.
+            times: frames of these A + 2 anchors.
+
+        Returns:
+            Indices `(B, A, P)`.
+        """
+        unit = self.lengths.double().mean(2).float()[:, :, None, None]  # P 1 1 1
+        beside, in_time = (BESIDE * unit).round(), (IN_TIME * unit).round()
+        costs = costs.clone()
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        for votes, offsets in (
+            (first[:, :, :-2], steps[:-1]),
+            (first[:, :, 2:], [-step for step in steps[1:]]),
+        ):
+            moved = torch.stack([self._moved(offset) for offset in offsets])  # A n
+            wanted = moved[torch.arange(len(moved), device=votes.device), votes]  # P B A
+            weights = torch.where(wanted < 0, 0.0, -in_time[..., 0])
+            costs.scatter_add_(3, wanted.clamp(min=0)[..., None], weights[..., None])
+        chosen = first[:, :, 1:-1]
+        for _ in range(ROUNDS):
+            votes = torch.zeros_like(costs)
+            shown = chosen.unflatten(0, self.grid)
+            for dy, dx in product((-1, 0, 1), repeat=2):
+                if dy or dx:
+                    self._count(votes, shown, dy, dx)
+            chosen = (costs - beside * votes).argmin(3)
+        return chosen.permute(1, 2, 0)
+
+    def _count(self, votes: Tensor, shown: Tensor, dy: int, dx: int) -> None:
+        """Adds to `votes` `(P, B, A, n)` those of the neighbours that stand `dy` and `dx` places away."""
+        rows, columns = (
+            slice(max(0, -d), side - max(0, d)) for d, side in zip((dy, dx), self.grid, strict=True)
+        )
+        theirs = shown[rows.start + dy : rows.stop + dy, columns.start + dx : columns.stop + dx, ..., None]
+        part = votes.unflatten(0, self.grid)[rows, columns]
+        part.scatter_add_(4, theirs, torch.ones_like(theirs, dtype=votes.dtype))
+
+    def _moved(self, step: int) -> Tensor:
+        """For each patch the one that is `step` frames on in the source; -1 where there is none."""
+        wanted = self.moments + step
+        found = torch.searchsorted(self.moments, wanted).clamp(max=len(self.moments) - 1)
+        return torch.where(self.moments[found] == wanted, found, -1)
+
+    def find_contrast(self, averages: list[Tensor], plan: Plan, values: Tensor) -> None:
+        """Sets `contrast` to what makes the deviation of what was drawn, `(1, 3, T, h, w)` each, that of the
+        real clip `(3, K, h, w)`, neighbouring pixels taken together."""
         assert self.contrast is not None
-        real = self._powers(values[None].double())  # b T h w
-        drawn = torch.stack([self._powers(self.average(one, plan)) for one in chosen]).mean(0)
+        real = torch.cat([self._powers(part[None].double()) for part in values.split(16, 1)], 1)  # b K h w
+        drawn = torch.zeros((), dtype=torch.float64, device=values.device)
+        for one in averages:
+            drawn = drawn + self._powers(one.double()) / len(averages)
         spread = plan.spread.to(drawn)
         usual = spread.mean()
         # a fade loses what its two choices have not in common: power (1 - lost spread), by least squares
@@ -391,7 +499,10 @@ class Rung(nn.Module):
     def vote(self, chosen: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
         """What overlapping patches show together: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64. `new`
         weights the contrast that is restored."""
-        video = self.average(chosen, plan)
+        return self.mend(self.average(chosen, plan), plan, new)
+
+    def mend(self, video: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
+        """An average of patches, `(B, 3, T, h, w)`, with its contrast restored; `new` weights that."""
         if self.contrast is None:
             return video
         if self._is_steady:
@@ -426,19 +537,22 @@ class Rung(nn.Module):
 
     def average(self, chosen: Tensor, plan: Plan) -> Tensor:
         """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64."""
-        places = torch.arange(chosen.shape[2], device=chosen.device)
-        parts = []
-        for low in range(0, plan.shown.shape[1], 8):  # the same frames in less memory
-            total = torch.zeros((), dtype=torch.float64, device=chosen.device)
-            now = slice(low, low + 8)
-            rows = zip(plan.shown[:, now], plan.offsets[:, now], plan.weights[:, now], strict=True)
-            for shown, offsets, weights in rows:
-                frames = self.centres[chosen[:, shown]] + offsets[:, None]  # B T P
-                total = total + weights[:, None, None] * self.patches[frames, places].double()  # B T P p
-            total = total * self.window
-            video = self._fold(total.flatten(0, 1).transpose(1, 2)) / self.total  # BT 3 h w
-            parts.append(video.unflatten(0, (len(chosen), -1)).transpose(1, 2) / 127.5 - 1)
-        return torch.cat(parts, 2)
+        height, width = self.size
+        shape = len(chosen), plan.shown.shape[1]
+        # pixels in even and odd rows and columns apart: each lies in the same place of other patches
+        sums = {at: total.new_zeros(*shape, *total.shape[:2], 4) for at, total in self.totals.items()}
+        for shown, offsets, shares in zip(plan.shown, plan.offsets, plan.weights, strict=True):
+            frames = self.centres[chosen[:, shown]] + offsets[:, None]  # B T P
+            first = (frames * (height * width)).unflatten(2, self.grid)  # the address of its first pixel
+            for row, column, weight, pixels in self.taps:
+                at = first[:, :, row.places, column.places] + pixels
+                colors = self.pixels.index_select(0, at.flatten()).view(torch.uint8).view(*at.shape, 4)
+                part = sums[row.parity, column.parity][:, :, row.cells, column.cells]
+                part.addcmul_(colors.double(), (weight * shares)[:, None, None, None])
+        video = torch.empty(*shape, height, width, 3, dtype=torch.float64, device=chosen.device)
+        for (y, x), part in sums.items():
+            video[:, :, y::STRIDE, x::STRIDE] = (part / self.totals[y, x])[..., :3]
+        return video.permute(0, 4, 1, 2, 3) / 127.5 - 1
 
     def features(self, video: Tensor, at: list[int]) -> Tensor:
         """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
@@ -460,12 +574,6 @@ class Rung(nn.Module):
         r = PATCH // 2
         padded = F.pad(clip.transpose(0, 1), (r, r, r, r), mode="replicate")
         return F.unfold(padded, PATCH, stride=STRIDE).transpose(1, 2)
-
-    def _fold(self, values: Tensor) -> Tensor:
-        """Sums `(K, p, P)` into frames `(K, 3, h, w)`."""
-        r = PATCH // 2
-        padded = F.fold(values, (self.size[0] + 2 * r, self.size[1] + 2 * r), PATCH, stride=STRIDE)
-        return padded[..., r:-r, r:-r]
 
 
 def on_grid(video: Tensor) -> Tensor:

@@ -184,7 +184,10 @@ class PatchSource:
         self.new = min(1.0, draw.blend[1])
         self.next = start
         self.frames: Tensor | None = None  # of the video below, those before `next` that are needed again
-        self.chosen: dict[int, Tensor] = {}  # B P, by the number of the anchor
+        # by the number of the anchor: what patches cost there and which is cheapest, until a choice is made
+        self.costs: dict[int, Tensor] = {}  # P B n
+        self.first: dict[int, Tensor] = {}  # P B
+        self.chosen: dict[int, Tensor] = {}  # B P
 
     def take(self, count: int) -> Tensor:
         margin = self.rung.margin
@@ -194,15 +197,32 @@ class PatchSource:
         self.frames = frames[:, :, count:].clone()
         plan = Plan.of(self.times, self.next, count, fresh.device)
         missing = [number for number in plan.numbers if number not in self.chosen]
-        # potentials make up for what is noisy in the video below: where it is not, the nearest patch is right
-        for new, group in groupby(missing, self._new_at):
-            numbers = list(group)
-            at = [self.times.anchor(number) - self.next + margin for number in numbers]
-            chosen = self.rung.choose(self.rung.features(frames, at), new)
-            self.chosen |= zip(numbers, chosen.unbind(1), strict=True)
+        if missing:
+            around = self.rung.around(missing)
+            self._compare(frames, [number for number in around if number not in self.first])
+            first = torch.stack([self.first[number] for number in around], 2)  # P B A
+            if self.rung.agreement:
+                costs = torch.stack([self.costs[number] for number in missing], 2)
+                chosen = self.rung.agreed(costs, first, [self.times.anchor(number) for number in around])
+            else:
+                chosen = first.permute(1, 2, 0)
+            self.chosen |= zip(missing, chosen.unbind(1), strict=True)
+            # the last two are neighbours of the next one
+            self.first = {number: self.first[number] for number in around[-2:]}
+            self.costs = {around[-1]: self.costs[around[-1]]}
         self.chosen = {number: self.chosen[number] for number in plan.numbers}
         self.next += count
         return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, self.new)
+
+    def _compare(self, frames: Tensor, numbers: list[int]) -> None:
+        """Finds what patches cost at these anchors. `frames` begin `margin` before `next`."""
+        # potentials make up for what is noisy in the video below: where it is not, the nearest patch is right
+        for new, group in groupby(numbers, self._new_at):
+            here = list(group)
+            at = [self.times.anchor(number) - self.next + self.rung.margin for number in here]
+            costs = self.rung.costs(self.rung.features(frames, at), new)  # P B A n
+            self.costs |= zip(here, costs.unbind(2), strict=True)
+            self.first |= zip(here, costs.argmin(3).unbind(2), strict=True)
 
     def _new_at(self, number: int) -> float:
         return self.new * self.guidance.chance(self.draw, self.times.anchor(number))

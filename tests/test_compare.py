@@ -391,7 +391,7 @@ def test_the_peak_of_memory_is_that_of_the_work_inside():
 
 def test_all_means_every_baseline_and_the_usual_presets_and_updates_add_variants(place):
     names = [one.name for one in find_contestants(["all"])]
-    assert names == [*BASELINES, "dtsgan_preview", "dtsgan_fast"]
+    assert names == [*BASELINES, "dtsgan_preview", "dtsgan_fast", "dtsgan_quality"]
     assert [one.name for one in find_contestants(["all"], quick=True)][-1] == "dtsgan_preview"
     # the preset's own update is the preset as it is
     varied = find_contestants(["dtsgan_fast", "echo"], ["single", "random", "neighbour"])

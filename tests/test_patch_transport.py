@@ -15,6 +15,8 @@ from dtsgan.config import ModelConfig
 from dtsgan.errors import ConfigError
 from dtsgan.networks import PyramidGenerator
 from dtsgan.patch_transport import (
+    BESIDE,
+    IN_TIME,
     LIMIT,
     MAX_FRAMES,
     NUM_FEATURES,
@@ -38,13 +40,14 @@ CLIP = make_clip(60, 40, 48)
 
 
 def fitted(
-    clip: Tensor, components: int, stride: int = 4, passes: int = 1, steady: bool = True
-) -> PyramidGenerator:
+    clip: Tensor, components: int, stride: int = 4, passes: int = 1, agreement: bool = False,
+    steady: bool = True,
+) -> PyramidGenerator:  # fmt: skip
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
-        patch_stride=stride, patch_passes=passes, restore_contrast=True, steady_contrast=steady,
-        whiten=True,
+        patch_stride=stride, patch_passes=passes, patch_agreement=agreement, restore_contrast=True,
+        steady_contrast=steady, whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -53,10 +56,12 @@ def fitted(
 
 
 @pytest.fixture(
-    scope="module", params=[(1, 1), (2, 1), (4, 1), (2, 2)], ids="stride {0[0]}, passes {0[1]}".format
+    scope="module",
+    params=[(1, 1), (2, 1), (4, 1), (2, 2), (1, 1, True), (4, 1, True)],
+    ids=lambda p: f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2),
 )
 def scene(request) -> PyramidGenerator:
-    """Waves, with two rungs, of which the first may be there twice."""
+    """Waves, with two rungs, of which the first may be there twice, and neighbours may agree."""
     return fitted(CLIP, 12, *request.param)
 
 
@@ -65,8 +70,8 @@ def chosen_at_anchors(
 ) -> tuple[Tensor, Plan]:
     """The patches chosen for all frames of `video` that have the frames around them, and what these show."""
     plan = Plan.of(pyramid.transport.times, rung.margin, video.shape[2] - 2 * rung.margin)
-    at = [pyramid.transport.times.anchor(number) for number in plan.numbers]
-    return rung.choose(rung.features(video, at), new), plan
+    times = [pyramid.transport.times.anchor(number) for number in rung.around(plan.numbers)]
+    return rung.choose(rung.features(video, times), times, new), plan
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +149,8 @@ def test_a_patch_moves_on_between_choices():
 
 
 def test_sums_of_features_are_exact_in_float32(scene):
-    largest = 3 * NUM_FEATURES * LIMIT**2 + 32768 * POTENTIAL_UNIT
+    votes = (8 * BESIDE + 2 * IN_TIME) * NUM_FEATURES * LIMIT**2
+    largest = 3 * NUM_FEATURES * LIMIT**2 + 32768 * POTENTIAL_UNIT + votes
     assert largest < 2**24
     for rung in scene.transport.prepared():
         assert rung.keys.abs().max() <= LIMIT
@@ -214,21 +220,63 @@ def detail(video: Tensor) -> Tensor:
     return fine.square().mean((0, 1, 3, 4)).sqrt()
 
 
-def test_neighbours_agree_more_when_patches_are_chosen_again():
-    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=34)
-    pyramid = fitted(clip, 60, passes=2)
+@pytest.fixture(scope="module")
+def large_flag() -> Tensor:
+    return read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=34)[0]
+
+
+def test_neighbours_agree_more_when_patches_are_chosen_again(large_flag):
+    pyramid = fitted(large_flag, 60, passes=2)
     first, second, _ = pyramid.transport.prepared()
     assert first.size == second.size
     video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
     lost = []
     for rung in (first, second):
         chosen, plan = chosen_at_anchors(pyramid, rung, video)
-        averaged = rung.average(chosen, plan)
-        # what patches of one mind keep when they are averaged, and others lose
-        power = (rung.patches[rung.centres].float() / 127.5 - 1).var(0).mean()
-        lost.append(1 - float(averaged.var((0, 2)).mean() / power))
+        lost.append(lost_in_averaging(rung, chosen, plan))
         video = on_grid(rung.vote(chosen, plan))
     assert lost[1] < 0.8 * lost[0]
+
+
+def test_places_that_take_after_their_neighbours_agree_with_them_in_space_and_in_time(large_flag):
+    alike, goes_on = [], []
+    for agreement in (False, True):
+        pyramid = fitted(large_flag, 60, agreement=agreement)
+        rung = pyramid.transport.prepared()[0]
+        video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
+        chosen, _ = chosen_at_anchors(pyramid, rung, video)
+        moments = rung.moments[chosen]  # B A P
+        alike.append(float((moments.unflatten(2, rung.grid).diff(dim=3) == 0).float().mean()))
+        goes_on.append(float((moments.diff(dim=1) == pyramid.transport.times.stride).float().mean()))
+    assert alike[1] > 2 * alike[0] and alike[1] > 0.5
+    assert goes_on[1] > 2 * goes_on[0]
+
+
+def test_a_vote_is_for_what_goes_on_and_never_across_a_gap_of_the_source():
+    rung = Rung((8, 8), 6, 2, "flat", agreement=True)
+    rung.moments = torch.tensor([2, 3, 4, 50, 51, 52])
+    assert rung._moved(2).tolist() == [2, -1, -1, 5, -1, -1]
+    assert rung._moved(-1).tolist() == [-1, 0, 1, -1, 3, 4]
+
+
+def lost_in_averaging(rung: Rung, chosen: Tensor, plan: Plan) -> float:
+    """The part of the variance over time that averaging takes: patches of one mind would keep theirs."""
+    pixels = rung.pixels.view(torch.uint8).view(-1, *rung.size, 4)[..., :3]
+    power = (pixels.float() / 127.5 - 1).var(0).mean()
+    return 1 - float(rung.average(chosen, plan).var((0, 2)).mean() / power)
+
+
+@given(st.integers(1, 30), st.sampled_from([False, True]))
+@settings(max_examples=20)
+def test_an_average_of_patches_of_one_frame_is_that_frame(side, agreement):
+    clip = torch.rand(3, 6, side, 9) * 2 - 1
+    rung = Rung((side, 9), 4, 2, "flat", agreement)
+    rung.prepare(clip, clip, [*range(6)], [1, 2, 3, 4])
+    plan = Plan.of(PatchTimes(2), 0, 2)
+    chosen = torch.full((1, len(plan.numbers), rung.grid[0] * rung.grid[1]), 1)
+    shown = rung.average(chosen, plan)[0]
+    assert torch.allclose(shown[:, 0], clip[:, 2].double(), atol=1 / 127)
+    assert torch.allclose(shown[:, 1], (clip[:, 3] + clip[:, 1]).double() / 2, atol=1 / 127)
 
 
 def test_strong_patches_are_used_as_often_as_smooth_ones(flag):

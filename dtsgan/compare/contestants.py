@@ -16,7 +16,7 @@ from dtsgan.config import PRESETS, TrainConfig
 from dtsgan.errors import ConfigError, nearest
 
 OWN = "dtsgan"
-STANDARD = ("preview", "fast")  # presets that "all" means; with quick the first alone
+STANDARD = ("preview", "fast", "quality")  # presets that "all" means; with quick the first alone
 UPDATES: tuple[str, ...] = typing.get_args(typing.get_type_hints(TrainConfig)["update"])
 DTSGAN_CITATION = (
     "X. Li, X. Wang, Z. Qi, H. Cao, Z. Zhang, A. Xiang, DTSGAN: Learning Dynamic Textures via "
@@ -79,7 +79,7 @@ def find_contestants(
     """The methods that `names` mean, each once, in their order.
 
     Args:
-        names: "all" means every baseline and the presets preview and fast (with `quick`, preview).
+        names: "all" means every baseline and the presets preview, fast and quality (with `quick`, preview).
         updates: data updates with which every preset of DTSGAN among them is learned, too.
 
     Raises:
@@ -92,7 +92,8 @@ def find_contestants(
     for name in names:
         for one in map(contestant, every if name == "all" else [name]):
             found.setdefault(one.name, one)
-    for one in [one for one in found.values() if one.preset]:
+    learning = [one for one in found.values() if one.preset and any(PRESETS[one.preset].train.steps)]
+    for one in learning:
         for update in updates:
             variant = contestant(f"{OWN}_{one.preset}_{update}")
             found.setdefault(variant.name, variant)

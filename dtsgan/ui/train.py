@@ -24,7 +24,7 @@ from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import VideoInfo, probe, read_clip
 
 LAYOUTS = [("Decide for me", "auto"), ("A scene", "anchored"), ("A texture", "free")]
-ABOUT = {"preview": "Preview", "fast": "Full", "paper": "As in the paper"}
+ABOUT = {"preview": "Preview", "fast": "Full", "quality": "Best", "paper": "As in the paper"}
 EDIT = "window.dtsgan.editor(element, trigger, watch);"
 SELECT = """
 element.addEventListener('click', (event) => {
@@ -186,7 +186,7 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         Args:
             video: the clip to learn from.
             name: of the texture; the clip's own when empty.
-            preset_name: "preview", "fast" or "paper".
+            preset_name: "preview", "fast", "quality" or "paper".
             start: seconds.
             end: seconds; 0 is the end.
             crop: "x, y, width, height" in the clip's pixels, or empty.
