@@ -27,8 +27,9 @@ So what is compared are whole numbers, small enough for float32 sums to be exact
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import accumulate, pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -176,8 +177,9 @@ class PatchTransport(nn.Module):
         """Frames of the linear video that are needed before and after each frame."""
         return sum(rung.margin for rung in self._rungs())
 
-    def fit(self, clip: Tensor, samples: Tensor, color_matrix: Tensor) -> None:
-        """Finds the potentials.
+    def fit(self, clip: Tensor, samples: Tensor, color_matrix: Tensor) -> Iterator[float]:
+        """Finds the potentials, rung by rung; yields the part of the work that is done, before each further
+        rung.
 
         Args:
             clip: the source at the finest rung, `(1, 3, N, h, w)` in [-1, 1].
@@ -187,6 +189,7 @@ class PatchTransport(nn.Module):
         """
         self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
         draws = [on_grid(one).float() for one in samples.split(1)]  # float32 holds what is on the grid
+        work = list(accumulate(math.prod(size) for size in self.sizes))
         first = 0  # the number of their first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
             if rung.is_repeat:
@@ -204,6 +207,8 @@ class PatchTransport(nn.Module):
                 rung.find_contrast(averages, plan, values)
             draws = [on_grid(rung.mend(one.double(), plan)).float() for one in averages]
             first += rung.margin
+            if rung is not self.rungs[-1]:
+                yield work[k] / work[-1]
         self._ready = self.clip.device
 
     def prepared(self) -> list["Rung"]:
@@ -525,10 +530,11 @@ class Rung(nn.Module):
             return [off]
         coarse = off
         for dim, side in ((-2, off.shape[-2]), (-1, off.shape[-1])):
-            at = torch.arange(side, device=off.device)
-            taps = [coarse.index_select(dim, (at + k).clamp(0, side - 1)) for k in range(-2, 3)]
+            first, last = coarse.narrow(dim, 0, 1), coarse.narrow(dim, side - 1, 1)
+            padded = torch.cat([first, first, coarse, last, last], dim)
             # not a convolution, whose order of summing may depend on the batch
-            coarse = sum((w * tap for w, tap in zip(BINOMIAL, taps, strict=True)), torch.zeros_like(coarse))
+            taps = (weight * padded.narrow(dim, k, side) for k, weight in enumerate(BINOMIAL))
+            coarse = sum(taps, torch.zeros_like(coarse))
         return [coarse, off - coarse]
 
     def _powers(self, video: Tensor) -> Tensor:

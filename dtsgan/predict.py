@@ -94,6 +94,8 @@ class EncoderTraining:
         return self.stage == len(self.stages)
 
     def __iter__(self) -> Iterator[Progress]:
+        if not self.stages:  # one scale in closed form predicts without a network
+            yield self.last_progress()
         while not self.is_finished:
             began = time.perf_counter()
             self._begin()
@@ -113,6 +115,8 @@ class EncoderTraining:
 
     def last_progress(self) -> Progress:
         """What the last step of a finished training said, but for its losses."""
+        if not self.stages:
+            return Progress(0, 1, 0, 0, 1.0, {}, "prediction")
         return self._progress(len(self.stages) - 1, self.steps[-1], {})
 
     # -- one stage ---

@@ -89,7 +89,11 @@ class Training:
     def __iter__(self) -> Iterator[Progress]:
         for scale in range(self.scale, self.pyramid.num_scales):
             began = time.perf_counter()
-            self._begin(scale)
+            for part in self._begin(scale):
+                self.budget.begin(time.perf_counter() - began)
+                done = self._work_before[scale + 1] * part
+                yield Progress(scale, self.pyramid.num_scales, 0, 0, done, {})
+                began = time.perf_counter()
             self.budget.begin(time.perf_counter() - began)
             values: dict[str, float] = {}
             while self.step < self.num_steps(scale):
@@ -132,15 +136,16 @@ class Training:
 
     # -- one scale ---
 
-    def _begin(self, scale: int) -> None:
-        """Everything a scale's steps need. A function of the seed and the finished scales alone, so that a
-        resumed run begins a scale as the unbroken one did."""
+    def _begin(self, scale: int) -> Iterator[float]:
+        """Everything a scale's steps need; yields how far a closed-form scale is fitted, 0 to 1. A function
+        of the seed and the finished scales alone, so that a resumed run begins a scale as the unbroken one
+        did."""
         self.scale = scale
         self.pyramid.eval()
         net = self.pyramid.scales[scale]
         self.target = self.clips[scale]  # 1 3 N H W
         if isinstance(net, LinearDynamics):
-            fit_coarse(self.pyramid, self.coarse_clip)
+            yield from fit_coarse_by_rungs(self.pyramid, self.coarse_clip)
             return
         assert isinstance(net, ScaleGenerator)
         train, model = self.config.train, self.config.model
@@ -533,8 +538,14 @@ class Training:
 
 
 def fit_coarse(pyramid: PyramidGenerator, clip: Tensor) -> None:
+    """`fit_coarse_by_rungs`, to its end."""
+    for _ in fit_coarse_by_rungs(pyramid, clip):
+        pass
+
+
+def fit_coarse_by_rungs(pyramid: PyramidGenerator, clip: Tensor) -> Iterator[float]:
     """Fits the closed-form coarsest scale to the clip of its size, `(1, 3, N, h, w)` in [-1, 1]: in plain
-    colours, whose copula is the simpler one.
+    colours, whose copula is the simpler one. Yields now and then the part that is done.
 
     Raises:
         VideoError: if no pixel of the clip ever changes.
@@ -546,7 +557,7 @@ def fit_coarse(pyramid: PyramidGenerator, clip: Tensor) -> None:
         count, length = SAMPLES
         draw = Draw(seeds=range(POOL_SEED, POOL_SEED + count))
         samples = LinearSource(model, draw, 0).take(length + 2 * transport.margin)
-        transport.fit(clip.to(samples.device), samples, pyramid.color_matrix)
+        yield from transport.fit(clip.to(samples.device), samples, pyramid.color_matrix)
 
 
 def check_length(config: Config, num_frames: int) -> None:

@@ -119,6 +119,22 @@ def test_a_run_with_prediction_leaves_a_model_that_predicts(predicting, clip_fil
     assert stages == sorted(stages, reverse=True)
 
 
+def test_a_run_of_one_scale_in_closed_form_is_done_at_once_and_predicts(clip_file, tmp_path):
+    run = start(
+        clip_file, tmp_path / "run", with_prediction=True, num_scales=1, min_size=24, steps=(0,), **QUICK
+    )
+    assert [(p.stage, p.work_done) for p in run][-1] == ("prediction", 1)
+    assert status(run)["state"] == "done" and (run.folder.model / "preview.mp4").exists()
+    assert [*Run.resume(run.folder.path)] == []
+    model = DTSGAN.from_pretrained(run.folder.path)
+    picture = run.source_clip[0, :, 3]
+    future = model.predict(picture, 12)
+    assert (future[0, :, 0] - picture).abs().mean() < 0.02
+    assert len([*model.chunks(20, loop=True)]) > 1
+    with pytest.raises(ConfigError, match="--preset fast to edit"):
+        model.edit(run.source_clip, torch.ones(run.source_clip.shape[3:]))
+
+
 @pytest.mark.parametrize("number", [3, 18, 21])
 def test_a_run_with_prediction_stopped_anywhere_ends_as_an_unbroken_one(
     predicting, clip_file, tmp_path, number

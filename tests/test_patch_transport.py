@@ -33,7 +33,7 @@ from dtsgan.patch_transport import (
 )
 from dtsgan.pyramid import resize
 from dtsgan.sampler import Draw, LinearSource, Stream
-from dtsgan.trainer import fit_coarse
+from dtsgan.trainer import fit_coarse, fit_coarse_by_rungs
 from dtsgan.video import read_clip
 
 CLIP = make_clip(60, 40, 48)
@@ -134,6 +134,12 @@ def test_slow_clips_have_long_patches_and_fast_ones_short():
     ]
     assert strides == [8, 8, 4, 4, 2, 2]
     assert natural_stride(torch.sin(0.6 * x - 0.1 * t).expand(1, 3, -1, -1, -1)[:, :, :13]) == 2
+
+
+def test_a_fit_says_how_far_it_is_before_each_further_rung():
+    pyramid = fitted(CLIP, 12)
+    assert pyramid.transport.sizes == [(20, 24), (40, 48)]
+    assert [*fit_coarse_by_rungs(pyramid, CLIP)] == [pytest.approx(0.2)]  # of as many pixels
 
 
 def test_a_patch_moves_on_between_choices():
