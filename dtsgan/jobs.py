@@ -253,9 +253,10 @@ class Run:
                         self.seconds = time.monotonic() - began
                         if training.finished_scales > finished:
                             finished = training.finished_scales
+                            kept = time.perf_counter()
                             self._keep_scale(progress.scale)
                             # a preview takes its time from the scales that are left
-                            training.budget.begin(time.monotonic() - began - self.seconds)
+                            training.budget.begin(time.perf_counter() - kept)
                             saved = 0.0
                         if self.seconds - shown >= STATUS_SECONDS or not shown:
                             shown = self.seconds

@@ -226,13 +226,9 @@ def detail(video: Tensor) -> Tensor:
     return fine.square().mean((0, 1, 3, 4)).sqrt()
 
 
-@pytest.fixture(scope="module")
-def large_flag() -> Tensor:
-    return read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=34)[0]
-
-
-def test_neighbours_agree_more_when_patches_are_chosen_again(large_flag):
-    pyramid = fitted(large_flag, 60, passes=2)
+def test_neighbours_agree_more_when_patches_are_chosen_again():
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=34)
+    pyramid = fitted(clip, 60, passes=2)
     first, second, _ = pyramid.transport.prepared()
     assert first.size == second.size
     video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
@@ -244,10 +240,10 @@ def test_neighbours_agree_more_when_patches_are_chosen_again(large_flag):
     assert lost[1] < 0.8 * lost[0]
 
 
-def test_places_that_take_after_their_neighbours_agree_with_them_in_space_and_in_time(large_flag):
+def test_places_that_take_after_their_neighbours_agree_with_them_in_space_and_in_time(flag):
+    apart, clip = flag
     alike, goes_on = [], []
-    for agreement in (False, True):
-        pyramid = fitted(large_flag, 60, agreement=agreement)
+    for pyramid in (apart, fitted(clip, 60, agreement=True)):
         rung = pyramid.transport.prepared()[0]
         video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
         chosen, _ = chosen_at_anchors(pyramid, rung, video)
