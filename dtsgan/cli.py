@@ -157,10 +157,11 @@ def train_command(arguments: argparse.Namespace) -> dict[str, Any]:
             for progress in steps:
                 bar.n = progress.work_done
                 losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items())
+                steps_done = f"step {progress.step}/{progress.num_steps}"
+                step = steps_done if progress.num_steps else "in closed form"
                 bar.set_description_str(
                     f"{'scale' if progress.stage == 'texture' else 'prediction'} "
-                    f"{progress.scale + 1}/{progress.num_scales} "
-                    f"step {progress.step}/{progress.num_steps}",
+                    f"{progress.scale + 1}/{progress.num_scales} {step}",
                     refresh=False,
                 )
                 bar.set_postfix_str(losses, refresh=False)

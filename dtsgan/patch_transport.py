@@ -189,7 +189,10 @@ class PatchTransport(nn.Module):
         """
         self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
         draws = [on_grid(one).float() for one in samples.split(1)]  # float32 holds what is on the grid
-        work = list(accumulate(math.prod(size) for size in self.sizes))
+        # lower rungs draw more frames, those around the frames that higher ones draw
+        lengths = accumulate((-2 * rung.margin for rung in self._rungs()), initial=samples.shape[2])
+        pairs = zip(self.sizes, lengths, strict=False)
+        work = list(accumulate(math.prod(size) * length for size, length in pairs))
         first = 0  # the number of their first frame
         for k, (rung, (values, coarse)) in enumerate(zip(self._rungs(), self._pairs(), strict=True)):
             if rung.is_repeat:

@@ -139,7 +139,7 @@ def test_slow_clips_have_long_patches_and_fast_ones_short():
 def test_a_fit_says_how_far_it_is_before_each_further_rung():
     pyramid = fitted(CLIP, 12)
     assert pyramid.transport.sizes == [(20, 24), (40, 48)]
-    assert [*fit_coarse_by_rungs(pyramid, CLIP)] == [pytest.approx(0.2)]  # of as many pixels
+    assert [*fit_coarse_by_rungs(pyramid, CLIP)] == [pytest.approx(480 * 56 / (480 * 56 + 1920 * 44))]
 
 
 def test_a_patch_moves_on_between_choices():

@@ -101,9 +101,9 @@ def _progress(job: Job, status: dict[str, Any], losses: list[dict[str, float]]) 
         )
     detail = ""
     if count and state != "done":
-        detail = (
-            f"scale {int(status['scale']) + 1} of {count}, step {status['step']:,} of {status['num_steps']:,}"
-        )
+        num_steps = status["num_steps"]
+        step = f"step {status['step']:,} of {num_steps:,}" if num_steps else "in closed form"
+        detail = f"scale {int(status['scale']) + 1} of {count}, {step}"
     return (
         f'<div class="dt-detail"><div class="head"><h3>{html.escape(job.name)}</h3>'
         f'<span class="dt-state {state}">{STATES[state]}</span></div><p role="status">{words}</p>'
