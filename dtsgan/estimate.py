@@ -16,7 +16,9 @@ PATCH_FLOPS = 2 * 32 * 3 * 3 * 7 * 7 / 4  # of the sliced Wasserstein distance, 
 # optimisers take the rest, and a batch of one keeps the cores less busy.
 EFFICIENCY, EFFICIENCY_OF_ONE = 0.75, 0.5
 LIBRARIES = 530 * 2**20  # bytes of torch and its like, before anything is done (measured)
-FIT_FLOPS = 1.5e8  # as much work as fitting the patch transport is, a pixel of its finest rung (measured)
+# as much work as fitting the patch transport is, a pixel of its finest rung: between what one busy thread
+# (1.1e8) and two idle ones (2.1e8) took
+FIT_FLOPS = 1.5e8
 FIT_BYTES = 90_000  # of fitting the patch transport, a pixel of its finest rung (measured at 92 pixels)
 
 

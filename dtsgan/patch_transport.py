@@ -42,7 +42,7 @@ PATCH = 7  # pixels, each way
 STRIDE = 2  # pixels between neighbouring patches
 COMPARED = 5  # frames of a patch, at most, that it is compared by
 SMALLEST, FACTOR = 20, 1.7  # the ladder: shorter side of its first rung, and about how much one is larger
-MAX_FRAMES = 112  # frames of the source that are kept: a model of 150 pixels stays under 3 MB
+MAX_FRAMES = 112  # frames of the source that are kept: 2.8 MB of a model at 92 pixels
 RUN = 28  # of a longer source, runs of so many frames are kept, spread over it; for long patches twice that
 NUM_FEATURES = 32  # principal components of a patch in which patches are compared
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
@@ -311,6 +311,7 @@ class Rung(nn.Module):
         self.size, self.is_repeat, self.agreement = size, is_repeat, agreement
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
+        # frames of the video below that are needed before and after each frame
         self.margin = 2 * self.reach + (stride if agreement else 0)
         count = min(COMPARED, 2 * self.reach + 1)
         self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]

@@ -85,6 +85,23 @@ def stopped(clip_file, tmp_path) -> Path:
     return run.folder.path
 
 
+def test_a_run_stopped_within_the_closed_form_fit_ends_as_an_unbroken_one(clip_file, tmp_path):
+    def begin(name: str) -> Run:
+        settings = {**KINDS["linear"][0], "num_scales": 1, "min_size": 24, "max_size": 24, "steps": (0,)}
+        return jobs.train(
+            clip_file, tmp_path / name, "paper", size=40, layout="anchored", device="cpu", settings=settings
+        )
+
+    whole, broken = begin("whole"), begin("broken")
+    list(whole)
+    steps = iter(broken)
+    assert 0 < next(steps).work_done < 1
+    steps.close()
+    assert status(broken)["state"] == "stopped"
+    list(Run.resume(broken.folder.path))
+    assert_equal(weights(whole), weights(broken))
+
+
 # -- prediction ---
 
 
