@@ -258,17 +258,45 @@ def test_one_picture_has_several_futures(page, served, tmp_path):
     page.goto(served.address)
     tab(page, "Predict")
     panel = page.get_by_role("tabpanel")
+    start_picture = panel.locator("img[src*='file=']")
+    start_picture.wait_for(timeout=60_000)  # of the first texture's source
     panel.get_by_label("Texture", exact=True).click()
     page.get_by_role("option", name="Pond", exact=True).click()
+    start_picture.wait_for(state="hidden", timeout=60_000)  # the pond's source is not here
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(
         video.encode_jpeg(DTSGAN.from_pretrained(served.home / "pond").sample(1, seed=9)[0, :, 0])
     )
     panel.locator("input[type=file]").first.set_input_files(photo)
-    panel.locator("img[src*='file=']").wait_for(timeout=60_000)
+    start_picture.wait_for(timeout=60_000)
     panel.get_by_role("button", name="Predict", exact=True).click()
     one, other = (fetched(page, address, tmp_path) for address in videos_drawn(page, 2))
     assert (one[0] - other[0]).abs().mean() < 0.03 < (one[-1] - other[-1]).abs().mean()
+
+
+VEILED = """(what) => [...document.querySelectorAll('[role=tabpanel] ' + what)]
+    .filter(e => e.closest('[role=tabpanel]').offsetParent)
+    .some(e => {
+        const box = e.closest('.block').getBoundingClientRect();
+        const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        return top?.closest('[data-testid=status-tracker]') != null;
+    })"""
+
+
+@pytest.mark.parametrize(("name", "what"), [("Predict", "input[type=file]"), ("Edit", "canvas")])
+def test_nothing_can_be_given_that_a_frame_on_its_way_would_overwrite(page, served, name, what):
+    page.goto(served.address)
+    page.wait_for_selector(tile("pond"))
+    held, released = [], False
+    page.route(
+        "**/queue/join*", lambda route: route.continue_() if released else held.append(route)
+    )  # fmt: skip
+    tab(page, name)
+    page.wait_for_function(f"({VEILED})('{what}')", timeout=30_000)
+    released = True
+    for route in held:
+        route.continue_()
+    page.wait_for_function(f"!({VEILED})('{what}')", timeout=60_000)
 
 
 def test_paint_grows_together_with_the_video(page, served, tmp_path):
@@ -279,6 +307,7 @@ def test_paint_grows_together_with_the_video(page, served, tmp_path):
     canvas = page.get_by_role("tabpanel").locator("canvas").first
     canvas.wait_for(timeout=60_000)
     page.wait_for_timeout(6_000)  # the frame is drawn, and laid under the brush
+    page.wait_for_function(f"!({VEILED})('canvas')", timeout=60_000)
     box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 40, y)

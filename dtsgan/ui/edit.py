@@ -82,8 +82,9 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         is_there = not key or (key, seed) == drawn
         return (gr.skip(), gr.skip(), drawn) if is_there else first_frame(key, seed, request)
 
-    at_once: dict[str, Any] = {
-        "outputs": [canvas, scale, drawn], "show_progress": "hidden", "api_visibility": "private",
+    at_once: dict[str, Any] = {  # the veil keeps paint from being laid on a frame that is about to go
+        "outputs": [canvas, scale, drawn], "show_progress": "full", "show_progress_on": canvas,
+        "api_visibility": "private",
     }  # fmt: skip
     take.click(first_frame, [picker, seed], **at_once)
     gr.on(

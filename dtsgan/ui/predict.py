@@ -103,8 +103,9 @@ def predict_tab(page: Page, tab: gr.Tab) -> None:
         texture = page.library.find(key, visitor_of(request))
         return (str(source_frame(page, texture, 0)) if texture.source else None), key
 
-    at_once: dict[str, Any] = {
-        "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last",
+    at_once: dict[str, Any] = {  # the veil keeps a visitor's picture from being overtaken by an earlier frame
+        "show_progress": "full", "show_progress_on": picture, "api_visibility": "private",
+        "trigger_mode": "always_last",
     }  # fmt: skip
     frame.input(take_frame, [picker, frame], picture, **at_once)
     gr.on([tab.select, picker.change], first_frame, [picker, begun], [picture, begun], **at_once)
