@@ -11,7 +11,7 @@ EXAMPLE := demo/fire
 
 help:
 	@echo 'make demo      open the page: play, train, score by clicking (http://127.0.0.1:7860; ARGS="--port 8000")'
-	@echo 'make example   learn fire from examples/fire.mp4 and draw new fire (3 to 5 minutes on two cores)'
+	@echo 'make example   learn fire from examples/fire.mp4 and draw new fire (1 to 3 minutes on two cores)'
 	@echo 'make test      all tests; some of them: make test ARGS="-m \"not slow\""'
 	@echo 'make lint      ruff check, ruff format --check, mypy'
 	@echo 'make bench     speed, memory and scaling, into benchmarks/results/; to try it: make bench ARGS=--quick'
@@ -36,8 +36,8 @@ example: $(INSTALLED)
 	elif [ -e $(EXAMPLE)/config.json ]; then \
 		$(BIN)/dtsgan train --resume $(EXAMPLE); \
 	else \
-		echo "learning examples/fire.mp4: 3 to 5 minutes on two cores"; \
-		$(BIN)/dtsgan train examples/fire.mp4 --preset preview --out $(EXAMPLE); \
+		echo "learning examples/fire.mp4: 1 to 3 minutes on two cores"; \
+		$(BIN)/dtsgan train examples/fire.mp4 --out $(EXAMPLE); \
 	fi; \
 	cp $(EXAMPLE)/model/preview.mp4 $(EXAMPLE).mp4; \
 	$(BIN)/dtsgan sample $(EXAMPLE) --seconds 10 --seed 1 --out $(EXAMPLE)_new.mp4; \

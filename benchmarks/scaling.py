@@ -42,7 +42,7 @@ def main() -> None:
 
 def measure(side: int, num_frames: int, steps: int) -> tuple[float, list[float], list[float], float]:
     """Seconds of the fit, of a step of every learned scale together, of a frame, and peak memory in MB."""
-    config = preset("fast").with_settings({"pool_frames": POOL_FRAMES})
+    config = preset("learned").with_settings({"pool_frames": POOL_FRAMES})
     with limited_threads(0):
         training = training_of(replace(config, pyramid=config.pyramid.resized(side)), num_frames, steps)
         linear, *learned = time_scales(training, steps)

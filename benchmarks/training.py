@@ -44,7 +44,7 @@ def main() -> None:
 
     figures, rates = [], []
     for layout in layouts:
-        config = preset("fast", layout)
+        config = preset("learned", layout)  # of scenes; of textures the same as fast
         config = replace(config, pyramid=config.pyramid.resized(side))
         if arguments.quick:
             config = config.with_settings({"pool_frames": 48})
@@ -67,7 +67,7 @@ def main() -> None:
             ),
             Figure(f"{layout}, {side} px: peak memory", "MB", [memory]),
         ]
-        for name in ("preview", "fast"):  # one recipe but for the number of steps
+        for name in ("learned",) if layout == "anchored" else ("preview", "fast"):  # one but for its steps
             recipe = replace(preset(name, layout), pyramid=config.pyramid)
             counts = [at_scale(recipe.train.steps, n) for n in range(len(scales))]
             setup = sum(scale.setup for scale in scales)
@@ -78,6 +78,17 @@ def main() -> None:
                 Figure(f"{layout}, {side} px: whole {name} training, predicted", "min", minutes),
                 Figure(f"{layout}, {side} px: whole {name} training, as announced", "min", [announced]),
             ]
+        if layout == "anchored":
+            for name in ("preview", "fast", "quality"):  # all of it in closed form
+                recipe = preset(name)
+                recipe = replace(recipe, pyramid=recipe.pyramid.resized(side))
+                (fit,), _, memory = in_fresh_process(measure, recipe, num_frames, 0)
+                announced = estimate(recipe, num_frames, (side, side), CPU).seconds / 60
+                figures += [
+                    Figure(f"{layout}, {side} px: whole {name} training", "min", [fit.setup / 60]),
+                    Figure(f"{layout}, {side} px: whole {name} training, as announced", "min", [announced]),
+                    Figure(f"{layout}, {side} px: peak memory of {name}", "MB", [memory]),
+                ]
     figures.insert(0, Figure("convolution, forward and backward", "GFLOP/s", [r / 1e9 for r in rates]))
     keep("training", figures, before, arguments)
 
@@ -106,10 +117,12 @@ def time_scales(training: Training, steps: int) -> list[Scale]:
     for n in range(training.pyramid.num_scales):
         began = perf_counter()
         next(progress)
-        first = perf_counter() - began
         if not training.num_steps(n):
-            scales.append(Scale(first, [], 0.0))
+            while training.finished_scales <= n:  # a fit says how far it is, rung by rung
+                next(progress)
+            scales.append(Scale(perf_counter() - began, [], 0.0))
             continue
+        first = perf_counter() - began
         with FlopCounterMode(display=False) as counter:
             next(progress)
         seconds = []

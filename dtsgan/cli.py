@@ -350,8 +350,8 @@ def _add_edit(commands: Any) -> None:
     )
     p.add_argument(
         "--start-scale", metavar="N", type=int,
-        help="where the edit enters: 0 draws most of it anew, the finest scale but one least (default: the "
-        "first of half the finest size)",
+        help="number of the size at which the edit enters: 0, the coarsest, draws most of it anew, the last "
+        "but the video's own least (default: the first of half the video's size)",
     )  # fmt: skip
     p.add_argument("--seed", metavar="N", type=int, default=0, help="of what is drawn (default: %(default)s)")
 

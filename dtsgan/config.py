@@ -73,6 +73,7 @@ class ModelConfig:
     static_layer: bool = False  # anchored only: the still detail of each scale, in closed form
     patch_transport: bool = False  # put the source's patches in place of what the linear model drew
     patch_stride: int = 1  # frames between two choices of patches, which last from one to the next
+    patch_frames: int = 112  # of the source that are kept, at most; of a longer one runs spread over it
     patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
     patch_agreement: bool = False  # patches take after their neighbours, in space and in time
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
@@ -82,7 +83,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
-        _bounds(self, patch_stride=(1, 16), patch_passes=(1, 8))
+        _bounds(self, patch_stride=(1, 16), patch_frames=(28, 2000), patch_passes=(1, 8))
         if self.coarse == "linear" and self.layout == "free":
             raise ConfigError(
                 "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"
@@ -295,8 +296,9 @@ def _parse(key: str, value: Any, hint: Any) -> Any:
     )
 
 
-_FAST = Config(
-    preset="fast",
+# Real patches up to 92 pixels, and one scale above them that is learned.
+_LEARNED = Config(
+    preset="learned",
     pyramid=PyramidConfig(num_scales=2, min_size=92),
     model=ModelConfig(
         coarse="linear",
@@ -335,10 +337,15 @@ _FAST = Config(
     ),
 )
 
+# Real patches up to the finest size: nothing is left to learn.
+_FAST = dataclasses.replace(
+    _LEARNED.with_settings({"num_scales": 1, "min_size": 150, "steps": (0,)}), preset="fast"
+)
+
 # A texture without places cannot have the linear model under it: its coarsest scale is an adversary's work,
 # and that is where four fifths of the time go.
 _FAST_FREE = dataclasses.replace(
-    _FAST.with_settings({
+    _LEARNED.with_settings({
         "num_scales": 5,
         "min_size": 25,
         "coarse": "adversarial",
@@ -360,7 +367,8 @@ _FAST_FREE = dataclasses.replace(
         "grad_clip": 0.0,
         "noise_kept": 1.0,
         "batch_size": 2,
-    })
+    }),
+    preset="fast",
 )  # fmt: skip
 
 
@@ -370,16 +378,17 @@ def _preset(name: str, base: Config, **settings: Any) -> Config:
 
 # Those of a free layout that are not named here are the same.
 PRESETS: dict[str, Config] = {
-    "preview": _preset("preview", _FAST, steps=(0, 850)),
+    "preview": _preset("preview", _FAST, patch_frames=56),
     "fast": _FAST,
-    # real patches up to the finest size: nothing is left to learn
-    "quality": _preset("quality", _FAST, num_scales=1, min_size=150, steps=(0,)),
+    "quality": _preset("quality", _FAST, patch_frames=300),
+    "learned": _LEARNED,
     "paper": Config(),
 }
 FREE_PRESETS: dict[str, Config] = {
     "preview": _preset("preview", _FAST_FREE, steps=(600, 65, 65, 65, 65)),
     "fast": _FAST_FREE,
     "quality": _preset("quality", _FAST_FREE, steps=(12500, 1350, 1350, 1350, 1350)),
+    "learned": _preset("learned", _FAST_FREE),
 }
 
 

@@ -43,7 +43,8 @@ class DTSGANPipelineOutput(BaseOutput):
 
 
 class DTSGANPyramid(ModelMixin, ConfigMixin):
-    """All scales of a texture as one diffusers model; the tensors have the names that they have on disk.
+    """All scales of a texture as one diffusers model; the tensors have the names that they have on disk, but
+    that the source's frames are pictures there.
 
     A `dtype` is the precision in which the convolutions are computed. The weights, which are small, stay as
     they are stored: the linear coarse model would not survive half precision.

@@ -24,7 +24,7 @@ from dtsgan.config import FORMAT_VERSION, EncoderConfig, ModelConfig, parse_sett
 from dtsgan.errors import ConfigError, HubError, ModelFileError, nearest
 from dtsgan.linear_dynamics import MAX_COLORS, LinearDynamics
 from dtsgan.networks import FrameEncoder, PyramidGenerator
-from dtsgan.patch_transport import MAX_FRAMES
+from dtsgan.packing import pack, unpack
 from dtsgan.pyramid import Size
 from dtsgan.rundir import RunDir, write_json, write_text
 
@@ -189,7 +189,7 @@ def estimated_parameters(model: ModelConfig, sizes: list[Size], num_frames: int)
     states = LinearDynamics.num_states(num_frames, model.num_components)
     values = 3 * sizes[0][0] * sizes[0][1]
     if model.patch_transport:
-        nets += MAX_FRAMES * (values + 3 * sizes[0][0] * sizes[0][1])
+        nets += min(num_frames, model.patch_frames) * (values + 3 * sizes[0][0] * sizes[0][1])
     return nets + values * (states + 2 * MAX_COLORS) + states**2 * (model.num_lags + 1) + states * num_frames
 
 
@@ -278,6 +278,8 @@ def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
+            packed = [name for name in expected if _is_film(expected[name]) and {*_packed(name)} <= names]
+            names = {*names, *packed}.difference(*map(_packed, packed))
             missing, extra = sorted(set(expected) - names), sorted(names - set(expected))
             if missing or extra:
                 what = (
@@ -286,6 +288,9 @@ def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
                 raise ModelFileError(f"{path} {what}: it does not belong to this config.json")
             tensors = {}
             for name, like in expected.items():
+                if name in packed:
+                    tensors[name] = _read_film(path, file, name, tuple(like.shape))
+                    continue
                 found_shape, dtype = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
                 if found_shape != tuple(like.shape):
                     raise ModelFileError(
@@ -301,6 +306,32 @@ def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ModelFileError(f"{path} is damaged or is no safetensors file: {error}") from error
     return tensors
+
+
+def _is_film(tensor: Tensor) -> bool:
+    """Whether these are the frames of a clip, which a file has as pictures (files of before: as they are)."""
+    return tensor.dtype == torch.uint8 and tensor.ndim == 4 and len(tensor) == 3
+
+
+def _packed(name: str) -> tuple[str, str]:
+    """What a file calls the pictures of such frames, and their lengths."""
+    return f"{name}.pictures", f"{name}.lengths"
+
+
+def _read_film(path: Path, file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Frames of `shape`, `(3, K, h, w)`, from their pictures."""
+    name_of_pictures, name_of_lengths = _packed(name)
+    pictures, lengths = file.get_slice(name_of_pictures), file.get_slice(name_of_lengths)
+    _, count, height, width = shape
+    # a picture is hardly larger than its pixels
+    room = count * (2 * 3 * height * width + 4096)
+    kinds = (pictures.get_dtype(), lengths.get_dtype(), lengths.get_shape())
+    if kinds != ("U8", "I32", [count]) or len(pictures.get_shape()) != 1 or pictures.get_shape()[0] > room:
+        raise ModelFileError(f'{path}: the pictures of "{name}" are not those that config.json explains')
+    try:
+        return unpack(file.get_tensor(name_of_pictures), file.get_tensor(name_of_lengths), height, width)
+    except ValueError as error:
+        raise ModelFileError(f'{path}: "{name}": {error}') from error
 
 
 # -- writing ---
@@ -328,7 +359,12 @@ def write_pyramid(folder: Path, pyramid: PyramidGenerator, fps: float) -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
         stored = PyramidGenerator(pyramid.config, pyramid.sizes, pyramid.num_frames).state_dict()
-    tensors = {name: tensor.to(stored[name].dtype) for name, tensor in pyramid.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in pyramid.state_dict().items():
+        if _is_film(tensor):
+            tensors |= zip(_packed(name), pack(tensor), strict=True)
+        else:
+            tensors[name] = tensor.to(stored[name].dtype)
     _write_tensors(folder / Path(WEIGHTS).name, tensors)
     config = {
         "format_version": FORMAT_VERSION,

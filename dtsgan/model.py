@@ -200,15 +200,16 @@ class DTSGAN:
     def edit(self, clip: Tensor, mask: Tensor, start_scale: int | None = None, seed: int = 0) -> Tensor:
         """Makes what was edited plainly, by pasting or painting, part of the texture.
 
-        The clip enters the pyramid at `start_scale`; the scales above draw it anew inside the mask, while all
-        around it, at every scale, it stays.
+        The clip enters the pyramid at `start_scale`; the sizes above draw it anew inside the mask, while all
+        around it, at every size, it stays.
 
         Args:
             clip: the edited video, `(1, 3, T, H, W)` in [-1, 1], of the texture's own size (any size, if it
                 is free).
             mask: where it was edited, `(H, W)` or `(T, H, W)`; above 0 is inside. It gets a feathered rim.
-            start_scale: the coarser, the more is drawn anew: 0 keeps the edit's layout alone, the finest
-                scale but one nearly all that was edited. The default is the first of half the finest size.
+            start_scale: number of the size in `edit_sizes`. The coarser, the more is drawn anew: 0 keeps the
+                edit's layout alone, the last nearly all that was edited. The default is the first of half the
+                video's size.
             seed: of the detail that is drawn.
 
         Returns:
@@ -220,34 +221,49 @@ class DTSGAN:
         """
         clip = self._check_clip(clip)
         mask = check_mask(mask, clip)
-        sizes = self.pyramid.canvas(*clip.shape[3:])
-        last = len(sizes) - 2
-        if last < 0:
+        canvas = (clip.shape[3], clip.shape[4])
+        sizes = self.edit_sizes(*canvas)
+        if not sizes:
             raise ConfigError(
-                "this model has one scale, and an edit is drawn anew by those above the first: train with "
-                "--preset fast to edit"
+                "this model draws one size only, and an edit is drawn anew by those above the first: train "
+                "with more scales (--set num_scales=2) to edit"
             )
-        half = next(n for n, size in enumerate(sizes) if 2 * size[0] >= sizes[-1][0])
-        scale = min(half, last) if start_scale is None else start_scale
-        if not 0 <= scale <= last:
-            raise ConfigError(
-                f"the start scale is 0 to {last} (the finest draws nothing anew), got {start_scale}"
-            )
-        rim = max(2, round(min(clip.shape[3:]) * RIM))
+        number = self.default_edit_size(*canvas) if start_scale is None else start_scale
+        if not 0 <= number < len(sizes):
+            known = ", ".join(f"{k} ({width}x{height})" for k, (height, width) in enumerate(sizes))
+            raise ConfigError(f"the start scale is 0 to {len(sizes) - 1}, here {known}; got {start_scale}")
+        rim = max(2, round(min(canvas) * RIM))
         soft = feathered(mask, rim)
-        masks = [resize(soft, size).clamp(0, 1).to(self.device) for size in sizes]
-        clips = [self.pyramid.whiten(resize(clip.to(self.device), size)) for size in sizes]
-        touched = (resize(mask, sizes[scale]).abs() > 0.01).float().to(self.device)
-        clips[scale] = joined(clips[scale], touched)
+        masks, clips = {}, {}
+        for size in [*sizes[number:], canvas]:
+            masks[size] = resize(soft, size).clamp(0, 1).to(self.device)
+            clips[size] = resize(clip.to(self.device), size)
+        entry = sizes[number]
+        touched = (resize(mask, entry).abs() > 0.01).float().to(self.device)
+        clips[entry] = joined(clips[entry], touched)
+        scales = self.pyramid.canvas(*canvas)
         stream = Stream(
             self.pyramid,
             Draw(seeds=[seed]),
-            (clip.shape[3], clip.shape[4]),
-            guidance=Harmony(clips, masks),
-            below=(scale, clips[scale]),
+            canvas,
+            guidance=Harmony(self.pyramid, clips, masks, entry),
+            below=(scales.index(entry), self.pyramid.whiten(clips[entry])) if entry in scales else None,
         )
         drawn = torch.cat(list(stream.chunks(clip.shape[2])), 2).to(clip)
         return torch.where(soft > 0, drawn, clip)
+
+    def edit_sizes(self, height: int, width: int) -> list[Size]:
+        """`(height, width)` of what the texture draws on the way to a video of this size, coarse to fine:
+        those of the transport's rungs and of the scales, without the last. At each of them an edit can enter.
+        """
+        transport = self.pyramid.transport
+        rungs = transport.sizes if transport is not None else []
+        return [*dict.fromkeys([*rungs, *self.pyramid.canvas(height, width)])][:-1]
+
+    def default_edit_size(self, height: int, width: int) -> int:
+        """The number in `edit_sizes` at which an edit enters unless it is said."""
+        sizes = self.edit_sizes(height, width)
+        return next((k for k, size in enumerate(sizes) if 2 * size[0] >= height), len(sizes) - 1)
 
     def _check_clip(self, clip: Tensor) -> Tensor:
         if clip.ndim != 5 or clip.shape[:2] != (1, 3) or clip.shape[2] < 1 or not clip.is_floating_point():

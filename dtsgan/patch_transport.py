@@ -36,13 +36,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dtsgan.config import Contrast
+from dtsgan.packing import settled
 from dtsgan.pyramid import Size, resize, upsample, upsampling
 
 PATCH = 7  # pixels, each way
 STRIDE = 2  # pixels between neighbouring patches
 COMPARED = 5  # frames of a patch, at most, that it is compared by
 SMALLEST, FACTOR = 20, 1.7  # the ladder: shorter side of its first rung, and about how much one is larger
-MAX_FRAMES = 112  # frames of the source that are kept: 2.8 MB of a model at 92 pixels
+MAX_FRAMES = 112  # frames of the source that are kept
 RUN = 28  # of a longer source, runs of so many frames are kept, spread over it; for long patches twice that
 NUM_FEATURES = 32  # principal components of a patch in which patches are compared
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
@@ -67,13 +68,13 @@ def ladder(size: Size) -> list[Size]:
     return [(round(size[0] * side / short), round(size[1] * side / short)) for side in sides] + [size]
 
 
-def kept_frames(num_frames: int, reach: int = 1) -> list[int]:
+def kept_frames(num_frames: int, reach: int = 1, at_most: int = MAX_FRAMES) -> list[int]:
     """The frames of a source of `num_frames` that are remembered: all, or runs spread over it."""
-    if num_frames <= MAX_FRAMES:
+    if num_frames <= at_most:
         return list(range(num_frames))
-    run = RUN if reach == 1 else 2 * RUN
-    runs = MAX_FRAMES // run
-    starts = [round(k * (num_frames - run) / (runs - 1)) for k in range(runs)]
+    run = min(at_most, RUN if reach == 1 else 2 * RUN)
+    runs = at_most // run
+    starts = [round(k * (num_frames - run) / max(1, runs - 1)) for k in range(runs)]
     return sorted({start + k for start in starts for k in range(run)})
 
 
@@ -145,7 +146,7 @@ class PatchTransport(nn.Module):
 
     def __init__(
         self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1,
-        agreement: bool = False,
+        agreement: bool = False, max_frames: int = MAX_FRAMES,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -153,13 +154,14 @@ class PatchTransport(nn.Module):
             contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
             agreement: whether places take after their neighbours.
+            max_frames: frames of the source that are kept.
         """
         super().__init__()
         *below, last = ladder(size)
         self.sizes = [size for size in below for _ in range(passes)] + [last]
         self.times = PatchTimes(stride)
         reach = self.times.reach
-        kept = kept_frames(num_frames, reach)
+        kept = kept_frames(num_frames, reach, max_frames)
         # a patch needs the frames before and after its own
         within = range(reach, len(kept) - reach)
         self.centres = [i for i in within if kept[i + reach] - kept[i - reach] == 2 * reach]
@@ -187,7 +189,8 @@ class PatchTransport(nn.Module):
                 twice `margin`.
             color_matrix: 3 x 3, to colours in which differences are to be judged.
         """
-        self.clip.copy_(((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255))
+        frames = ((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        self.clip.copy_(settled(frames))  # as a saved model has them
         draws = [on_grid(one).float() for one in samples.split(1)]  # float32 holds what is on the grid
         # lower rungs draw more frames, those around the frames that higher ones draw
         lengths = accumulate((-2 * rung.margin for rung in self._rungs()), initial=samples.shape[2])

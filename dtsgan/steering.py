@@ -85,7 +85,9 @@ class Steering(Guidance):
             return source
         picture = resize(self.given[:, :, None].to(self.pyramid.color_mean), model.size)
         likely = SteeredLinearSource(model, draw, start, picture[:, :, 0], lambda draw, frame: 0.0)
-        return ProjectedSource(source, self.rung(likely, model.size, draw, start), draw, start)
+        until = math.inf if draw.period else RAMP  # certain of nothing from here on
+        small = self.rung(likely, model.size, draw, start)
+        return ProjectedSource(source, small, start, lambda t: certainty(draw, t), until)
 
     def start(self, source: ScaleSource, draw: Draw) -> Source:
         """The coarsest scale generator, whose noise around frame 0 the encoder chooses."""
@@ -172,25 +174,33 @@ class SteeredSource:
 
 
 class ProjectedSource:
-    """A video that, made small, is another near frame 0: back-projection (Irani & Peleg 1991).
+    """A video that, made small, is another where that is wanted: back-projection (Irani & Peleg 1991).
 
     Patches are chosen by what is to be expected and still cannot show all of it: each is some other frame's.
     What they miss is smooth, and is added.
     """
 
-    def __init__(self, source: Source, small: Source, draw: Draw, start: int) -> None:
-        self.source, self.draw, self.next = source, draw, start
+    def __init__(
+        self, source: Source, small: Source, start: int, weight: Callable[[int], float],
+        until: float = math.inf,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            weight: how much of what is missing is added, by frame.
+            until: the frame after which there is none.
+        """
+        self.source, self.next, self.weight, self.until = source, start, weight, until
         self.small: Source | None = small
 
     def take(self, count: int) -> Tensor:
         drawn = self.source.take(count)
-        weights = [certainty(self.draw, t) for t in range(self.next, self.next + count)]
+        weights = [self.weight(t) for t in range(self.next, self.next + count)]
         self.next += count
         if self.small is None:
             return drawn
         small = self.small.take(count).to(drawn)
-        if not self.draw.period and self.next > RAMP:
-            self.small = None  # certain of nothing from here on
+        if self.next > self.until:
+            self.small = None
         missing = resize(
             small - resize(drawn, (small.shape[3], small.shape[4])), (drawn.shape[3], drawn.shape[4])
         )
@@ -295,21 +305,48 @@ class Inferred(Guidance):
 
 
 class Harmony(Guidance):
-    """Keeps a given clip at every scale but inside a mask, where each scale draws. Handed to a `Stream` whose
-    frames stand for the clip's.
+    """Keeps a given clip at every size but inside a mask, where each scale and each rung of the transport
+    draws. Handed to a `Stream` whose frames stand for the clip's.
 
     Args:
-        clips: the clip at every scale in the pyramid's own colours, `(1, 3, T, h, w)` each.
-        masks: how much of each is drawn anew, `(1, 1, T or 1, h, w)` each, 0 to 1.
+        pyramid: whose scales these are.
+        clips: the clip in plain colours, `(1, 3, T, h, w)`, by its size: that of the entry and all above it.
+        masks: how much of each is drawn anew, `(1, 1, T or 1, h, w)`, 0 to 1, by size.
+        entry: the size whose clip is given whole; those above draw on it.
     """
 
-    def __init__(self, clips: list[Tensor], masks: list[Tensor]) -> None:
-        self.clips, self.masks = clips, masks
+    def __init__(
+        self, pyramid: PyramidGenerator, clips: dict[Size, Tensor], masks: dict[Size, Tensor], entry: Size
+    ) -> None:
+        self.pyramid, self.clips, self.masks, self.entry = pyramid, clips, masks, entry
+
+    def chance(self, draw: Draw, frame: int) -> float:
+        """None: what is given is no linear model's, and the nearest patch is right."""
+        return 0.0
+
+    def rung(self, source: Source, size: Size, draw: Draw, start: int) -> Source:
+        """Patches are chosen by what is given, and inside the mask by what the rungs since then drew."""
+        if size not in self.clips:
+            return source  # of which nothing will be asked
+        return self._kept(source, self.clips[size], full_place(size, True, self._device), start)
+
+    def transported(self, source: Source, model: LinearDynamics, draw: Draw, start: int) -> Source:
+        """What no patch of a place ever showed, such as paint, stays as coarse as it was given."""
+        given = ClipSource(self.clips[self.entry], full_place(self.entry, True, self._device), start)
+        return ProjectedSource(source, given, start, lambda t: 1.0)
 
     def steer(self, source: Source, scale: int, place: Place, draw: Draw, start: int) -> Source:
-        return HarmonySource(
-            source, ClipSource(self.clips[scale], place, start), ClipSource(self.masks[scale], place, start)
-        )
+        return self._kept(source, self.pyramid.whiten(self.clips[place.canvas]), place, start)
+
+    def _kept(self, source: Source, clip: Tensor, place: Place, start: int) -> Source:
+        given = ClipSource(clip, place, start)
+        if place.canvas == self.entry:
+            return given
+        return HarmonySource(source, given, ClipSource(self.masks[place.canvas], place, start))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.pyramid.color_mean.device
 
 
 class HarmonySource:
@@ -319,7 +356,8 @@ class HarmonySource:
         self.source, self.given, self.mask = source, given, mask
 
     def take(self, count: int) -> Tensor:
-        return torch.lerp(self.given.take(count), self.source.take(count), self.mask.take(count))
+        drawn = self.source.take(count)
+        return torch.lerp(self.given.take(count).to(drawn), drawn, self.mask.take(count).to(drawn))
 
 
 def feathered(mask: Tensor, width: int) -> Tensor:

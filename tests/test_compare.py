@@ -394,14 +394,15 @@ def test_all_means_every_baseline_and_the_usual_presets_and_updates_add_variants
     assert names == [*BASELINES, "dtsgan_preview", "dtsgan_fast", "dtsgan_quality"]
     assert [one.name for one in find_contestants(["all"], quick=True)][-1] == "dtsgan_preview"
     # the preset's own update is the preset as it is
-    varied = find_contestants(["dtsgan_fast", "echo"], ["single", "random", "neighbour"])
+    varied = find_contestants(["dtsgan_learned", "echo", "dtsgan_fast"], ["single", "random", "neighbour"])
     assert [one.name for one in varied] == [
-        "dtsgan_fast",
+        "dtsgan_learned",
         "echo",
-        "dtsgan_fast_single",
-        "dtsgan_fast_neighbour",
+        "dtsgan_fast",  # has no steps in which an update could matter
+        "dtsgan_learned_single",
+        "dtsgan_learned_neighbour",
     ]
-    assert [one.update for one in varied] == ["random", "", "single", "neighbour"]
+    assert [one.update for one in varied] == ["random", "", "random", "single", "neighbour"]
     with pytest.raises(ConfigError, match="no method is named"):
         find_contestants([])
 

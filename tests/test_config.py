@@ -43,7 +43,7 @@ def test_every_recipe_survives_a_trip_through_json(name, layout):
 
 def test_presets_are_known_by_their_names():
     assert set(FREE_PRESETS) <= set(PRESETS)
-    assert {"preview", "fast", "quality", "paper"} <= set(PRESETS)
+    assert {"preview", "fast", "quality", "learned", "paper"} <= set(PRESETS)
     for name, config in [*PRESETS.items(), *FREE_PRESETS.items()]:
         assert config.preset == name
 

@@ -9,11 +9,14 @@ from conftest import FPS, make_clip
 from PIL import Image
 from torch import Tensor
 
+from dtsgan.config import ModelConfig
 from dtsgan.edit import Edit, apply_edits, edit, load_edits, plain_edit, save_edits
 from dtsgan.errors import ConfigError, RunError
 from dtsgan.model import DTSGAN
+from dtsgan.networks import PyramidGenerator
 from dtsgan.pyramid import resize
 from dtsgan.steering import feathered, joined
+from dtsgan.trainer import fit_coarse
 
 
 @pytest.fixture
@@ -71,6 +74,43 @@ def test_each_frame_may_have_its_own_mask(model, video):
     assert [t for t, is_same in enumerate(same) if not is_same] == [5]
 
 
+@pytest.fixture(scope="module")
+def patches() -> tuple[DTSGAN, Tensor]:
+    """A scene all of whose sizes are drawn of real patches, 20 and 34 pixels high, and its source."""
+    config = ModelConfig(
+        coarse="linear", layout="anchored", whiten=True, num_components=10, patch_transport=True,
+        patch_stride=2, patch_agreement=True, restore_contrast=True, steady_contrast=True,
+    )  # fmt: skip
+    source = make_clip(24, 34, 45)
+    pyramid = PyramidGenerator(config, [(34, 45)], source.shape[2])
+    pyramid.fit_colors(source)
+    fit_coarse(pyramid, source)
+    return DTSGAN(pyramid, FPS), source
+
+
+def test_an_edit_enters_at_a_rung_of_real_patches(patches):
+    model, source = patches
+    video = source[:, :, :10]
+    assert model.edit_sizes(*model.size) == [(20, 26)]
+    mask = box_mask(video, 10, 8, 14, 12)
+    painted = torch.where(mask > 0, torch.tensor([0.9, -0.9, -0.9]).view(3, 1, 1, 1), video)
+    edited = model.edit(painted, mask, 0)
+    outside = feathered(mask[None, None, None], 2)[0, 0, 0] == 0
+    assert torch.equal(edited[..., outside], video[..., outside])
+    middle = (..., slice(12, 16), slice(14, 20))
+    assert edited[middle].mean((2, 3, 4))[0, 0] > 0.5  # no real patch is red: the paint's colour is kept
+    assert edited[middle].std(2).mean() > 0.02 > painted[middle].std(2).mean()  # and moves as the water does
+    with pytest.raises(ConfigError, match=r"0 to 0, here 0 \(26x20\)"):
+        model.edit(painted, mask, 1)
+
+
+def test_what_is_real_already_is_drawn_as_it_is(patches):
+    model, source = patches
+    video = source[:, :, 4:14]
+    drawn = model.edit(video, torch.ones(video.shape[3:]), 0)
+    assert (drawn - video).square().mean() < 0.1 * (video - video.mean(2, keepdim=True)).square().mean()
+
+
 def test_a_free_texture_is_edited_at_any_size(free_pyramid):
     model = DTSGAN(free_pyramid, FPS)
     video = model.sample(4, 30, 41, seed=2)
@@ -117,7 +157,7 @@ def test_a_clip_or_scale_that_does_not_fit_is_refused(anchored_model, free_model
     for scale in (-1, 2):
         with pytest.raises(ConfigError, match="0 to 1"):
             anchored_model.edit(video, mask, scale)
-    with pytest.raises(ConfigError, match="one scale"):
+    with pytest.raises(ConfigError, match="one size only"):
         coarse = DTSGAN(free_model.pyramid.truncated(1), FPS)
         coarse.edit(resize(clip, (18, 24)), torch.ones(18, 24))
 

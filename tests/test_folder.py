@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,6 +128,56 @@ def test_a_tensor_of_another_shape_is_refused(folder):
 def test_a_tensor_of_another_type_is_refused(folder):
     rewrite(folder, lambda tensors: tensors.update({"color_mean": tensors["color_mean"].double()}))
     assert "F64" in refusal(folder)
+
+
+def raw_frames(folder: Path, model: DTSGAN) -> None:
+    """The file as older versions wrote it."""
+
+    def change(tensors):
+        for name in FILM:
+            tensors.pop(name)
+        tensors["transport.clip"] = model.pyramid.transport.clip
+
+    rewrite(folder, change)
+
+
+FILM = ("transport.clip.pictures", "transport.clip.lengths")
+
+
+def test_the_sources_frames_are_stored_as_pictures_and_a_file_that_has_them_raw_is_read(
+    anchored_model, tmp_path
+):
+    folder = tmp_path / "model"
+    anchored_model.save_pretrained(folder)
+    assert {*FILM} <= {*load_file(folder / WEIGHTS)}
+    drawn = anchored_model.sample(4, seed=1)
+    assert torch.equal(DTSGAN.from_pretrained(folder).sample(4, seed=1), drawn)
+    raw_frames(folder, anchored_model)
+    assert torch.equal(DTSGAN.from_pretrained(folder).sample(4, seed=1), drawn)
+
+
+@pytest.mark.parametrize(
+    "harm", ["one is missing", "too many bytes", "another type", "another count", "no picture"]
+)
+def test_frames_that_are_not_the_configs_are_refused(anchored_model, tmp_path, harm):
+    folder = tmp_path / "model"
+    anchored_model.save_pretrained(folder)
+
+    def change(tensors):
+        pictures, lengths = (tensors[name] for name in FILM)
+        if harm == "one is missing":
+            del tensors[FILM[1]]
+        elif harm == "too many bytes":
+            tensors[FILM[0]] = torch.zeros(10**6, dtype=torch.uint8)
+        elif harm == "another type":
+            tensors[FILM[1]] = lengths.long()
+        elif harm == "another count":
+            tensors[FILM[1]] = lengths[:-1]
+        else:
+            tensors[FILM[0]] = torch.zeros_like(pictures)
+
+    rewrite(folder, change)
+    assert "transport.clip" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

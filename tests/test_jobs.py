@@ -148,7 +148,7 @@ def test_a_run_of_one_scale_in_closed_form_is_done_at_once_and_predicts(clip_fil
     future = model.predict(picture, 12)
     assert (future[0, :, 0] - picture).abs().mean() < 0.02
     assert len([*model.chunks(20, loop=True)]) > 1
-    with pytest.raises(ConfigError, match="--preset fast to edit"):
+    with pytest.raises(ConfigError, match="one size only"):
         model.edit(run.source_clip, torch.ones(run.source_clip.shape[3:]))
 
 

@@ -13,7 +13,7 @@ import dtsgan
 PACKAGE = Path(dtsgan.__file__).parent
 ROOMS = [
     {"config", "errors"},
-    {"video", "pyramid", "noise"},
+    {"video", "packing", "pyramid", "noise"},
     {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "steering", "metrics", "baselines"},
     {"trainer", "budget", "checkpoint", "rundir", "estimate"},
@@ -26,7 +26,7 @@ ROOMS = [
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 OWNERS = {  # libraries that only these may import
     "av": {"video"},
-    "PIL": {"video"},
+    "PIL": {"video", "packing"},
     "moviepy": {"video"},
     "cv2": {"edit"},
     "gradio": {"ui"},

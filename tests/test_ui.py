@@ -131,7 +131,7 @@ def test_an_upload_that_will_not_do_is_refused_with_its_own_name(tmp_path, clip_
 def test_the_page_says_what_it_sees_and_what_each_recipe_costs(clip_file, tmp_path):
     words, costs = train_tab.look(clip_file, 0, 3, "0, 0, 24, 24", "auto", 48, Settings(home=tmp_path))
     assert "30 frames" in words and "48 × 48" in words and "texture" in words and "gains no detail" in words
-    assert set(costs) == {"preview", "fast", "quality", "paper"}
+    assert set(costs) == {"preview", "fast", "quality", "learned", "paper"}
     assert all("about" in cost and "GB" in cost for cost in costs.values())
     words, _ = train_tab.look(clip_file, 0, 0, "", "anchored", 48, Settings(home=tmp_path), only="preview")
     assert "As you say: a <b>scene</b>" in words

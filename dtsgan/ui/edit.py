@@ -73,9 +73,10 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         with VideoWriter(folder, model.fps) as writer:
             writer.write(F.interpolate(clip[:, :, 0], scale_factor=ENLARGED, mode="bicubic")[0].clamp(-1, 1))
         picture = str(next(folder.glob("*.png")))
-        last = model.pyramid.num_scales - 1
         editor = {"background": picture, "layers": [], "composite": picture}
-        return editor, gr.Slider(maximum=last, value=min(1, last)), (key, seed)
+        last = len(model.edit_sizes(*model.size)) - 1
+        start = gr.Slider(maximum=max(1, last), value=model.default_edit_size(*model.size), visible=last > 0)
+        return editor, start, (key, seed)
 
     def follow(key: str | None, seed: float, drawn: Any, request: gr.Request) -> Any:
         """The frame of what is chosen, unless it is there already and may be painted on."""
@@ -131,7 +132,7 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
     @plain_errors
     @on_gpu
     def edit(
-        model: str, edited: str | None, mask: str | None, start_scale: float = 1, seed: float = 0,
+        model: str, edited: str | None, mask: str | None, start_scale: float | None = None, seed: float = 0,
         request: gr.Request | None = None,
     ) -> str:  # fmt: skip
         """Harmonises an edited video of a texture: the white part of the mask is drawn again.
@@ -140,7 +141,8 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
             model: as for `/sample`.
             edited: the video, at the texture's size.
             mask: a picture, white where it was edited.
-            start_scale: 0 is the coarsest: the texture may change more of it.
+            start_scale: 0 is the coarsest: the texture may change more of it. The default is the first of
+                half the video's size.
             seed: of what is drawn.
         """
         if not edited or not mask:
@@ -150,23 +152,22 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         clip = _at_size(read_clip(edited)[0], texture)
         where = _at_size(read_clip(mask, min_frames=1, max_frames=1)[0], texture).mean(1, keepdim=True)
         with page.library.turns.take():
-            after = edit_clip(
-                drawn, clip, (where > 0).float(), int(start_scale), Wish.read({"seed": seed}).seed
-            )
+            start = None if start_scale is None else int(start_scale)
+            after = edit_clip(drawn, clip, (where > 0).float(), start, Wish.read({"seed": seed}).seed)
         place = page.library.new_clip()
         write_clip(place, after, drawn.fps)
         return str(place)
 
     with gr.Column(visible=False):  # what a program sends and gets
         asked, video, mask_file = gr.Textbox(label="Model"), gr.File(label="Edited"), gr.File(label="Mask")
-        result = gr.File(label="Harmonised")
+        start, result = gr.Number(None, label="Start scale", precision=0), gr.File(label="Harmonised")
         gr.Button("Edit by program").click(
-            edit, [asked, video, mask_file, scale, seed], result, api_name="edit", concurrency_limit=1,
+            edit, [asked, video, mask_file, start, seed], result, api_name="edit", concurrency_limit=1,
             concurrency_id="edit",
         )  # fmt: skip
 
 
-def edit_clip(model: DTSGAN, clip: Tensor, mask: Tensor, start_scale: int, seed: int) -> Tensor:
+def edit_clip(model: DTSGAN, clip: Tensor, mask: Tensor, start_scale: int | None, seed: int) -> Tensor:
     """The harmonised clip."""
     with torch.inference_mode():
         everywhere = mask.expand(-1, -1, clip.shape[2], -1, -1)

@@ -24,7 +24,10 @@ from dtsgan.ui.visitor import visitor_of
 from dtsgan.video import VideoInfo, probe, read_clip
 
 LAYOUTS = [("Decide for me", "auto"), ("A scene", "anchored"), ("A texture", "free")]
-ABOUT = {"preview": "Preview", "fast": "Full", "quality": "Best", "paper": "As in the paper"}
+ABOUT = {
+    "preview": "Preview", "fast": "Full", "quality": "Best", "learned": "Learned detail",
+    "paper": "As in the paper",
+}  # fmt: skip
 EDIT = "window.dtsgan.editor(element, trigger, watch);"
 SELECT = """
 element.addEventListener('click', (event) => {
@@ -63,7 +66,7 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
             )
             recipe = gr.Radio(
                 [(ABOUT[name], name) for name in PRESETS],
-                value="preview",
+                value="fast",
                 label="Recipe",
                 elem_classes="dt-recipes",
             )
@@ -186,7 +189,7 @@ def train_tab(page: Page, demo: gr.Blocks, gallery: gr.HTML, tabs: gr.Tabs) -> N
         Args:
             video: the clip to learn from.
             name: of the texture; the clip's own when empty.
-            preset_name: "preview", "fast", "quality" or "paper".
+            preset_name: "preview", "fast", "quality", "learned" or "paper".
             start: seconds.
             end: seconds; 0 is the end.
             crop: "x, y, width, height" in the clip's pixels, or empty.
