@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from dtsgan.config import Config, at_scale
+from dtsgan.config import Config, ModelConfig, at_scale
 from dtsgan.errors import ConfigError
 from dtsgan.pyramid import Size, scale_sizes
 
@@ -16,10 +16,11 @@ PATCH_FLOPS = 2 * 32 * 3 * 3 * 7 * 7 / 4  # of the sliced Wasserstein distance, 
 # optimisers take the rest, and a batch of one keeps the cores less busy.
 EFFICIENCY, EFFICIENCY_OF_ONE = 0.75, 0.5
 LIBRARIES = 530 * 2**20  # bytes of torch and its like, before anything is done (measured)
-# as much work as fitting the patch transport is, a pixel of its finest rung: between what one busy thread
-# (1.1e8) and two idle ones (2.1e8) took
+# as much work as fitting the patch transport is, a pixel of its finest rung, where 112 frames of the source
+# are kept: between what one busy thread (1.1e8) and two idle ones (2.1e8) took
 FIT_FLOPS = 1.5e8
-FIT_BYTES = 90_000  # of fitting the patch transport, a pixel of its finest rung (measured at 92 pixels)
+FIT_BYTES = 90_000  # of it, the same (measured at 92 pixels)
+FIT_FRAMES, FIT_ALIKE = 112, 0.25  # a quarter of it is the same however many frames are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +34,17 @@ class Estimate:
 def estimate(config: Config, num_frames: int, size: Size, device: torch.device) -> Estimate:
     """Cost of training `config` on a clip of `num_frames` at `size` (height, width)."""
     sizes = scale_sizes(config.pyramid, *size)
-    flops = sum(scale_flops(config, n, s) for n, s in enumerate(sizes))
+    flops = sum(scale_flops(config, n, s, num_frames) for n, s in enumerate(sizes))
     rate = convolution_rate(device)
     efficiency = EFFICIENCY_OF_ONE if config.train.batch_size == 1 else EFFICIENCY
     return Estimate(seconds=flops / (efficiency * rate), memory=peak_memory(config, num_frames, sizes))
 
 
-def scale_flops(config: Config, scale: int, size: Size) -> float:
-    """Arithmetic of one scale's training."""
+def scale_flops(config: Config, scale: int, size: Size, num_frames: int) -> float:
+    """Arithmetic of one scale's training on a clip of `num_frames`."""
     train, model = config.train, config.model
     if scale == 0 and model.coarse == "linear":
-        return FIT_FLOPS * size[0] * size[1] if model.patch_transport else 0.0
+        return FIT_FLOPS * size[0] * size[1] * _fit_share(model, num_frames)
     adversary = at_scale(train.adversary, scale)
     frames = config.pyramid.num_frames
     rows, columns = (min(train.crop or side, side) for side in size)
@@ -76,8 +77,15 @@ def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
         below = sizes[max(0, n - 1)]
         pool = 3 * 4 * config.train.pool_frames * below[0] * below[1]
         steps.append(pool + voxels * width * config.model.num_layers * 2 * copies)
-    fit = FIT_BYTES * sizes[0][0] * sizes[0][1] if config.model.patch_transport else 0
+    fit = round(FIT_BYTES * sizes[0][0] * sizes[0][1] * _fit_share(config.model, num_frames))
     return LIBRARIES + clips + fit + max(steps)
+
+
+def _fit_share(model: ModelConfig, num_frames: int) -> float:
+    """What fitting the patch transport takes beside one with `FIT_FRAMES`; none without one."""
+    if not model.patch_transport:
+        return 0.0
+    return FIT_ALIKE + (1 - FIT_ALIKE) * min(num_frames, model.patch_frames) / FIT_FRAMES
 
 
 def check_memory(config: Config, num_frames: int, size: Size, device: torch.device) -> None:

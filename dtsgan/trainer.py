@@ -83,7 +83,7 @@ class Training:
         self._resumed: dict[str, Any] | None = None
         self._idle_steps = 0
         self._warm_d: dict[str, Tensor] | None = None  # the scale below's discriminator, to begin from
-        self._work = work = [scale_flops(config, n, sizes[n]) for n in range(len(sizes))]
+        self._work = work = [scale_flops(config, n, size, clip.shape[2]) for n, size in enumerate(sizes)]
         self._work_before = [sum(work[:n]) / max(1, sum(work)) for n in range(len(work) + 1)]
 
     def __iter__(self) -> Iterator[Progress]:

@@ -57,8 +57,9 @@ def ship(run: str, name: str, licence: str, scores: Path | None = None, home: Pa
     try:
         model.save_pretrained(partial)
         if scores is not None:
-            json.loads(scores.read_text())
-            shutil.copyfile(scores, partial / "scores.json")
+            found = json.loads(scores.read_text())
+            found["reference"] = Path(str(found.get("reference", ""))).name  # its folder concerns nobody
+            write_text(partial / "scores.json", json.dumps(found) + "\n")
         draw_previews(partial, model, source=None if source is None else read_clip(source)[0])
         write_card(partial, model, name)
         shutil.rmtree(home / name, ignore_errors=True)

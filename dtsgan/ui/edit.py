@@ -104,15 +104,19 @@ def edit_tab(page: Page, tab: gr.Tab) -> None:
         wish = Wish.read({"seed": seed, "seconds": seconds})
         paint, mask = read_paint(painted, model)
         yield gr.skip(), progress_bar(0.1, "Drawing the video")
-        before = torch.cat(list(page.library.chunks(model, wish.num_frames(model.fps), seed=wish.seed)), 2)
-        pasted = before.cpu() if way == "redraw" else torch.lerp(before.cpu(), paint, mask)
+
+        def drawn_of(seed: int) -> Tensor:
+            return torch.cat([*page.library.chunks(model, wish.num_frames(model.fps), seed=seed)], 2).cpu()
+
+        before = drawn_of(wish.seed)
+        pasted = torch.lerp(before, drawn_of(wish.seed + 1) if way == "redraw" else paint, mask)
         yield gr.skip(), progress_bar(0.5, "Letting it grow together")
         with page.library.turns.take():
             after = edit_clip(model, pasted, mask, int(scale), wish.seed)
         files = [page.library.new_clip() for _ in range(3)]
         for path, clip in zip(files, (before, pasted, after), strict=True):
             write_clip(path, clip, model.fps)
-        captions = ("before", "with the paint", "harmonised")
+        captions = ("before", "with other video" if way == "redraw" else "with the paint", "harmonised")
         figures = "".join(
             f'<figure><video src="media/clip/{path.stem}.mp4" autoplay muted loop playsinline '
             f'aria-label="{caption}"></video><figcaption>{caption}</figcaption></figure>'
