@@ -20,7 +20,9 @@ LIBRARIES = 530 * 2**20  # bytes of torch and its like, before anything is done 
 # are kept: between what one busy thread (1.1e8) and two idle ones (2.1e8) took
 FIT_FLOPS = 1.5e8
 FIT_BYTES = 90_000  # of it, the same (measured at 92 pixels)
-FIT_FRAMES, FIT_ALIKE = 112, 0.25  # a quarter of it is the same however many frames are kept
+FIT_FRAMES = 112
+FIT_ALIKE = 0.5  # part of the time, and of the bytes, that is the same however many are kept (measured)
+FIT_BYTES_ALIKE = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ def scale_flops(config: Config, scale: int, size: Size, num_frames: int) -> floa
     """Arithmetic of one scale's training on a clip of `num_frames`."""
     train, model = config.train, config.model
     if scale == 0 and model.coarse == "linear":
-        return FIT_FLOPS * size[0] * size[1] * _fit_share(model, num_frames)
+        return FIT_FLOPS * size[0] * size[1] * _fit_share(model, num_frames, FIT_ALIKE)
     adversary = at_scale(train.adversary, scale)
     frames = config.pyramid.num_frames
     rows, columns = (min(train.crop or side, side) for side in size)
@@ -77,15 +79,16 @@ def peak_memory(config: Config, num_frames: int, sizes: list[Size]) -> int:
         below = sizes[max(0, n - 1)]
         pool = 3 * 4 * config.train.pool_frames * below[0] * below[1]
         steps.append(pool + voxels * width * config.model.num_layers * 2 * copies)
-    fit = round(FIT_BYTES * sizes[0][0] * sizes[0][1] * _fit_share(config.model, num_frames))
+    share = _fit_share(config.model, num_frames, FIT_BYTES_ALIKE)
+    fit = round(FIT_BYTES * sizes[0][0] * sizes[0][1] * share)
     return LIBRARIES + clips + fit + max(steps)
 
 
-def _fit_share(model: ModelConfig, num_frames: int) -> float:
+def _fit_share(model: ModelConfig, num_frames: int, alike: float) -> float:
     """What fitting the patch transport takes beside one with `FIT_FRAMES`; none without one."""
     if not model.patch_transport:
         return 0.0
-    return FIT_ALIKE + (1 - FIT_ALIKE) * min(num_frames, model.patch_frames) / FIT_FRAMES
+    return alike + (1 - alike) * min(num_frames, model.patch_frames) / FIT_FRAMES
 
 
 def check_memory(config: Config, num_frames: int, size: Size, device: torch.device) -> None:
