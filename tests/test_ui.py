@@ -147,6 +147,11 @@ def test_a_preview_is_drawn_apart_and_one_that_cannot_be_does_not_stop_the_other
     library._make_loops([broken, pond])
     assert library.loop(broken) is None
     assert video.read_clip(library.loop(pond))[1].num_frames == 3 * FPS
+    lake = replace(pond, key="lake", folder=tmp_path / "lake")
+    shutil.copytree(pond.folder, lake.folder)
+    video.write_clip(lake.folder / "preview.webp", make_clip(7), FPS)
+    library._make_loops([lake])
+    assert video.read_clip(library.loop(lake))[1].num_frames == 7  # the one that it brings
 
 
 # -- one visitor's runs are not another's ---

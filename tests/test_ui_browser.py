@@ -368,6 +368,8 @@ def test_many_videos_play_together(page, served):
     page.goto(served.address)
     page.wait_for_selector(tile("pond"))
     tab(page, "Quality")
+    page.get_by_role("tabpanel").get_by_label("Texture", exact=True).click()
+    page.get_by_role("option", name="Pond", exact=True).click()
     page.get_by_role("button", name="Draw and score").click()
     page.wait_for_function(
         "[...document.querySelectorAll('.dt-many video')].filter(v => v.videoWidth > 0).length === 8",

@@ -1,4 +1,5 @@
-"""Draws the gallery's loops: `python -m dtsgan.ui.previews MODEL FILE [MODEL FILE ...]`.
+"""Makes the gallery's loops: `python -m dtsgan.ui.previews MODEL FILE [MODEL FILE ...]`. One that a model brings
+is taken, others are drawn.
 
 A process of its own, with which the memory goes that drawing takes: a page that nobody has visited yet stays
 as small as its imports.
@@ -15,7 +16,7 @@ from torch import Tensor
 from dtsgan.errors import DTSGANError
 from dtsgan.model import DTSGAN
 from dtsgan.ui.settings import ROOT
-from dtsgan.video import write_clip
+from dtsgan.video import read_clip, write_clip
 
 LOOP_SECONDS = 3.0
 
@@ -40,8 +41,14 @@ def while_asked(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
 
 
 def main(arguments: list[str]) -> None:
+    if hasattr(os, "nice"):  # visitors come first
+        os.nice(10)
     for folder, file in zip(arguments[::2], arguments[1::2], strict=True):
         try:
+            if (drawn := Path(folder) / "preview.webp").exists():  # a loop, too, which its trainer drew
+                clip, info = read_clip(drawn)
+                write_clip(file, clip, info.fps)
+                continue
             model = DTSGAN.from_pretrained(folder)
             frames = max(2, round(LOOP_SECONDS * model.fps))
             write_clip(file, while_asked(model.chunks(frames, loop=True)), model.fps)
