@@ -1,5 +1,5 @@
-"""Makes the gallery's loops: `python -m dtsgan.ui.previews MODEL FILE [MODEL FILE ...]`. One that a model brings
-is taken, others are drawn.
+"""Makes the gallery's loops: `python -m dtsgan.ui.previews MODEL FILE [MODEL FILE ...]`. One that a model
+brings is taken, others are drawn.
 
 A process of its own, with which the memory goes that drawing takes: a page that nobody has visited yet stays
 as small as its imports.
