@@ -83,7 +83,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _bounds(self, features=(1, 1024), num_layers=(1, 16), num_components=(1, 1024), num_lags=(1, 16))
-        _bounds(self, patch_stride=(1, 16), patch_frames=(28, 2000), patch_passes=(1, 8))
+        _bounds(self, patch_stride=(1, 16), patch_frames=(56, 2000), patch_passes=(1, 8))
         if self.coarse == "linear" and self.layout == "free":
             raise ConfigError(
                 "the linear coarse model has a place for each pixel: use coarse=adversarial for layout=free"

@@ -152,6 +152,11 @@ def test_a_preview_is_drawn_apart_and_one_that_cannot_be_does_not_stop_the_other
     video.write_clip(lake.folder / "preview.webp", make_clip(7), FPS)
     library._make_loops([lake])
     assert video.read_clip(library.loop(lake))[1].num_frames == 7  # the one that it brings
+    fake = replace(lake, key="fake", folder=tmp_path / "fake")
+    shutil.copytree(pond.folder, fake.folder)
+    (fake.folder / "preview.webp").write_bytes(b"no picture")
+    library._make_loops([fake])
+    assert video.read_clip(library.loop(fake))[1].num_frames == 3 * FPS  # drawn after all
 
 
 # -- one visitor's runs are not another's ---

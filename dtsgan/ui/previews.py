@@ -19,6 +19,7 @@ from dtsgan.ui.settings import ROOT
 from dtsgan.video import read_clip, write_clip
 
 LOOP_SECONDS = 3.0
+MOST_FRAMES, MOST_PIXELS = 256, 1024 * 1024  # of a loop that is taken: it may come from a stranger
 
 
 def draw_apart(files: Mapping[Path, Path]) -> None:
@@ -40,18 +41,25 @@ def while_asked(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
         yield chunk
 
 
+def taken(folder: Path, file: Path) -> bool:
+    """Whether the model brought a loop, small enough to be one, which is now in the file."""
+    try:
+        clip, info = read_clip(folder / "preview.webp", max_frames=MOST_FRAMES, max_pixels=MOST_PIXELS)
+    except (DTSGANError, OSError):
+        return False
+    write_clip(file, clip, info.fps)
+    return True
+
+
 def main(arguments: list[str]) -> None:
     if hasattr(os, "nice"):  # visitors come first
         os.nice(10)
     for folder, file in zip(arguments[::2], arguments[1::2], strict=True):
         try:
-            if (drawn := Path(folder) / "preview.webp").exists():  # a loop, too, which its trainer drew
-                clip, info = read_clip(drawn)
-                write_clip(file, clip, info.fps)
-                continue
-            model = DTSGAN.from_pretrained(folder)
-            frames = max(2, round(LOOP_SECONDS * model.fps))
-            write_clip(file, while_asked(model.chunks(frames, loop=True)), model.fps)
+            if not taken(Path(folder), Path(file)):
+                model = DTSGAN.from_pretrained(folder)
+                frames = max(2, round(LOOP_SECONDS * model.fps))
+                write_clip(file, while_asked(model.chunks(frames, loop=True)), model.fps)
         except (DTSGANError, OSError) as error:
             print(f"no preview of {folder}: {error}", file=sys.stderr)
 
