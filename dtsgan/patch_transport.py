@@ -50,6 +50,7 @@ LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of prod
 POTENTIAL_UNIT = 64
 GRID = 2.0**12  # colours are rounded to its inverse between rungs
 SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
+STRONGEST = 1.0  # potential, in units of the patches' variance: what is never like a draw is not forced on it
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
 SPATIAL_SIGMA, TEMPORAL_SIGMA = 0.8, 0.5  # of the average of overlapping patches, in pixels and frames
@@ -57,7 +58,7 @@ AGREED_SIGMA = 1.5  # where neighbours agree: they lose little by it, and where 
 CONTRASTS = (1 / 1.8, 1.8)  # least and most; a place that hardly moves is not blown up
 BESIDE, IN_TIME = 0.2, 0.4  # what a neighbour's vote weighs, in units of the patches' variance
 ROUNDS = 4  # of voting
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # what tells coarse from fine detail
+CHANNEL_BITS = 21  # of a whole number of 64 bits, for the sum of one colour: 8 of a pixel, 13 of its weight
 
 
 def ladder(size: Size) -> list[Size]:
@@ -272,24 +273,6 @@ class Plan:
         return cls(numbers, shown, offsets, weights.double())
 
 
-@dataclass(frozen=True)
-class Taps:
-    """The pixels along one side that stand `offset` from the middle of a patch."""
-
-    places: slice  # whose patches these are
-    pixels: Tensor
-    parity: int
-    cells: slice  # where these pixels are among those of their parity
-
-    @classmethod
-    def of(cls, offset: int, side: int) -> "Taps":
-        first = max(0, -(offset // STRIDE))
-        stop = max(first, min((side - 1) // STRIDE, (side - 1 - offset) // STRIDE) + 1)
-        shift, parity = divmod(offset, STRIDE)
-        pixels = torch.arange(first, stop) * STRIDE + offset
-        return cls(slice(first, stop), pixels, parity, slice(first + shift, stop + shift))
-
-
 class Rung(nn.Module):
     """One size of the ladder. Shapes: P places, n patches each, f frames of a patch that are compared, d
     features, p = 3 PATCH^2 values a frame."""
@@ -340,63 +323,74 @@ class Rung(nn.Module):
             patches = torch.cat([part[[c + k for c in centres]] for k in self.compared], 2).double()
             patches = (patches - patches.mean(0)).flatten(0, 1)  # n 64, f p
             covariance += patches.T @ patches
-        # the same as patches of changed colours: kron(I, matrix, I) on the values of a patch
+        # the same as patches of changed colours: kron(I, matrix) on the values of a patch
         frames, pixels = torch.eye(len(self.compared)).double(), torch.eye(PATCH**2).double()
-        colors = torch.kron(frames, torch.kron(color_matrix.cpu(), pixels)).to(covariance)
+        colors = torch.kron(frames, torch.kron(pixels, color_matrix.cpu())).to(covariance)
         _, vectors = torch.linalg.eigh(colors @ covariance @ colors.T)
-        axes = vectors[:, -NUM_FEATURES:].flip(1)
-        self.basis.copy_(colors.T @ axes)
+        axes = colors.T @ vectors[:, -NUM_FEATURES:].flip(1)
+        axes = axes.unflatten(0, (len(self.compared), PATCH, PATCH, 3))
+        self.basis.copy_(axes.permute(0, 3, 1, 2, 4).flatten(0, 3))
 
     def prepare(self, values: Tensor, coarse: Tensor, kept: list[int], centres: list[int]) -> None:
         """Makes patches of the real clip `(3, K, h, w)`, of the source's frames `kept`, around `centres`, and
         of `coarse` what a draw is compared with."""
-        pixels = ((values + 1) * 127.5).round().clamp_(0, 255).to(torch.uint8)
-        pixels = F.pad(pixels.permute(1, 2, 3, 0), (0, 1)).contiguous()
-        self.pixels = pixels.view(torch.int32).flatten()  # K h w; a colour is fetched as one number
+        self._pack(values)
         self.centres = torch.tensor(centres, device=values.device)
         self.moments = torch.tensor(kept, device=values.device)[self.centres]  # in the source, ascending
-        count = len(self.compared)
-        basis = torch.cat([*self.basis.double().unflatten(0, (count, -1))], 1)  # p, f d
-        places = self.grid[0] * self.grid[1]
-        keys = basis.new_zeros(len(centres), places, NUM_FEATURES)  # n P d
-        for first in range(0, coarse.shape[1], 16):
-            part = self._unfold(coarse[:, first : first + 16]).double() @ basis
-            part = part.unflatten(2, (count, -1))  # 16 P f d
-            for i, k in enumerate(self.compared):
-                frames = self.centres + k - first
-                here = (frames >= 0) & (frames < len(part))
-                keys[here] += part[frames[here], :, i]
+        numbers = {centre: n for n, centre in enumerate(centres)}
+        parts = self._parts()
+        basis = torch.cat([*parts], 1)  # p, f d
+        keys = basis.new_zeros(len(centres), self.grid[0] * self.grid[1], NUM_FEATURES)  # n P d
+        for frame in range(coarse.shape[1]):  # one at a time stays in the caches
+            seen = self._unfold(coarse[:, frame : frame + 1].double())[0] @ basis  # P, f d
+            for k, part in zip(self.compared, seen.chunk(len(parts), 1), strict=True):
+                if frame - k in numbers:
+                    keys[numbers[frame - k]] += part
         self.mean = keys.mean(0)  # P d
         keys -= self.mean
         largest = torch.maximum(keys.amax((0, 2)), -keys.amin((0, 2)))
         self.gain = LIMIT / largest.clamp(min=1e-3)[:, None]
         self.keys = keys.mul_(self.gain).round_().float().permute(1, 2, 0).contiguous()  # P d n
         self.lengths = self.keys.square().sum(1)[:, None]  # P 1 n
-        self._set_window(values.device)
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
 
-    def _set_window(self, device: torch.device) -> None:
-        """Which places show which pixels and with what weight, one of `PATCH` rows and columns at a time; and
-        the sum of these weights, of even and odd rows and columns apart."""
-        height, width = self.size
-        reach = range(-(PATCH // 2), PATCH // 2 + 1)
+    def _pack(self, values: Tensor) -> None:
+        """Makes what is averaged: each pixel of `(3, K, h, w)` one whole number, its colours `CHANNEL_BITS`
+        apart, so that a sum of weighted pixels is a sum of whole numbers, and exact; beyond the border 0."""
+        r = PATCH // 2
+        self.padded = [side + 2 * r for side in self.size]
+        packed = torch.zeros(values.shape[1], *self.padded, dtype=torch.long, device=values.device)
+        for c, color in enumerate(values):
+            packed[:, r:-r, r:-r] += ((color + 1) * 127.5).round().clamp(0, 255).long() << (CHANNEL_BITS * c)
+        self.pixels = packed.flatten()
+        rows, columns = (STRIDE * torch.arange(side, device=values.device) for side in self.grid)
+        self.corners = (self.padded[1] * rows[:, None] + columns).flatten()  # P, where a patch begins
         sigma = AGREED_SIGMA if self.agreement else SPATIAL_SIGMA
-        rows, columns = ([Taps.of(k, side) for k in reach] for side in self.size)
-        self.taps = []
-        self.totals = {
-            (y, x): torch.zeros(
-                len(range(y, height, STRIDE)), len(range(x, width, STRIDE)), 1,
-                dtype=torch.float64, device=device,
-            )
-            for y, x in product(range(STRIDE), repeat=2)
-        }  # fmt: skip
-        for (y, row), (x, column) in product(zip(reach, rows, strict=True), zip(reach, columns, strict=True)):
-            weight = math.exp(-(y**2 + x**2) / (2 * sigma**2))
-            pixels = ((row.pixels * width)[:, None] + column.pixels).to(device)
-            if pixels.numel():
-                self.taps.append((row, column, weight, pixels))
-                self.totals[row.parity, column.parity][row.cells, column.cells] += weight
+        window = torch.exp(-((torch.arange(PATCH) - PATCH // 2).double() ** 2) / (2 * sigma**2))
+        window = window[:, None] * window
+        most = max(float(window[y::STRIDE, x::STRIDE].sum()) for y, x in product(range(STRIDE), repeat=2))
+        self.window = (window * (2**CHANNEL_BITS / 256 / most)).floor().long()
+        one = torch.ones_like(self.pixels[: math.prod(self.padded)])
+        self.totals = self._overlapped(one, self.corners[None, None])[0, 0].double()  # h w
+
+    def _overlapped(self, pixels: Tensor, corners: Tensor) -> Tensor:
+        """The weighted sums of overlapping patches, whole numbers `(B, T, h, w)`, where each place shows the
+        patch that begins at `corners` `(B, T, P)` of the padded frames `pixels`."""
+        height, width = self.size
+        rows, columns = self.grid
+        # even and odd rows and columns apart: each lies in the same place of other patches
+        beyond = PATCH // STRIDE
+        sums = pixels.new_zeros(STRIDE, STRIDE, *corners.shape[:2], rows + beyond, columns + beyond)
+        flat = corners.flatten()
+        for y, x in product(range(PATCH), repeat=2):
+            shown = pixels[y * self.padded[1] + x :].index_select(0, flat)
+            part = sums[y % STRIDE, x % STRIDE]
+            part = part.narrow(2, y // STRIDE, rows).narrow(3, x // STRIDE, columns)
+            part.add_(shown.view(part.shape), alpha=int(self.window[y, x]))
+        r = PATCH // 2
+        whole = sums.permute(2, 3, 4, 0, 5, 1).flatten(4).flatten(2, 3)
+        return whole[:, :, r : r + height, r : r + width]
 
     def find_potentials(self, queries: Tensor) -> None:
         """Solves the transport between drawn patches, whose features are `queries` (P, M, d), and the real
@@ -417,7 +411,7 @@ class Rung(nn.Module):
                     columns = share / (rows.mT @ kernel).clamp_(min=1e-30)  # P 1 n
                     rows = 1 / (kernel @ columns.mT)  # P M 1
                 price = price + entropy * columns.log()
-            price = (price - price.mean(2, keepdim=True)) * unit / POTENTIAL_UNIT
+            price = (price - price.mean(2, keepdim=True)).clamp(-STRONGEST, STRONGEST) * unit / POTENTIAL_UNIT
             self.potentials[block] = price[:, 0].round().clamp(-32768, 32767).to(torch.int16)
 
     def choose(self, features: Tensor, times: list[int], new: float = 1.0) -> Tensor:
@@ -430,7 +424,7 @@ class Rung(nn.Module):
     def costs(self, features: Tensor, new: float = 1.0) -> Tensor:
         """What each patch would cost: `features` `(P, B, A, d)` to `(P, B, A, n)`, whole numbers. `new`
         weights the potentials."""
-        prices = self.lengths - (self.potentials * POTENTIAL_UNIT * new).round()[:, None]
+        prices = self.lengths - (self.potentials.float() * POTENTIAL_UNIT * new).round()[:, None]
         return (prices - 2 * features.flatten(1, 2) @ self.keys).unflatten(1, features.shape[1:3])
 
     def agreed(self, costs: Tensor, first: Tensor, times: list[int]) -> Tensor:
@@ -460,24 +454,27 @@ class Rung(nn.Module):
             wanted = moved[torch.arange(len(moved), device=votes.device), votes]  # P B A
             weights = torch.where(wanted < 0, 0.0, -in_time[..., 0])
             costs.scatter_add_(3, wanted.clamp(min=0)[..., None], weights[..., None])
+        cheapest = costs.argmin(3, keepdim=True)  # P B A 1
         chosen = first[:, :, 1:-1]
         for _ in range(ROUNDS):
-            votes = torch.zeros_like(costs)
-            shown = chosen.unflatten(0, self.grid)
-            for dy, dx in product((-1, 0, 1), repeat=2):
-                if dy or dx:
-                    self._count(votes, shown, dy, dx)
-            chosen = (costs - beside * votes).argmin(3)
+            around = self._around(chosen)  # P B A 8
+            weights = torch.where(around < 0, 0.0, beside)
+            around = torch.where(around < 0, cheapest, around)
+            # only what somebody votes for, or else is cheapest, can win
+            candidates = torch.cat([cheapest, around], 3)
+            costs.scatter_add_(3, around, -weights)
+            best = costs.gather(3, candidates).argmin(3, keepdim=True)
+            costs.scatter_add_(3, around, weights)
+            chosen = candidates.gather(3, best)[..., 0]
         return chosen.permute(1, 2, 0)
 
-    def _count(self, votes: Tensor, shown: Tensor, dy: int, dx: int) -> None:
-        """Adds to `votes` `(P, B, A, n)` those of the neighbours that stand `dy` and `dx` places away."""
-        rows, columns = (
-            slice(max(0, -d), side - max(0, d)) for d, side in zip((dy, dx), self.grid, strict=True)
-        )
-        theirs = shown[rows.start + dy : rows.stop + dy, columns.start + dx : columns.stop + dx, ..., None]
-        part = votes.unflatten(0, self.grid)[rows, columns]
-        part.scatter_add_(4, theirs, torch.ones_like(theirs, dtype=votes.dtype))
+    def _around(self, chosen: Tensor) -> Tensor:
+        """What eight neighbours of each place show, `(P, B, A)` to `(P, B, A, 8)`; beyond the border -1."""
+        height, width = self.grid
+        padded = F.pad(chosen.unflatten(0, self.grid), [0, 0, 0, 0, 1, 1, 1, 1], value=-1)
+        places = product(range(3), repeat=2)
+        shown = [padded[y : y + height, x : x + width] for y, x in places if (y, x) != (1, 1)]
+        return torch.stack(shown, 4).flatten(0, 1)
 
     def _moved(self, step: int) -> Tensor:
         """For each patch the one that is `step` frames on in the source; -1 where there is none."""
@@ -535,13 +532,12 @@ class Rung(nn.Module):
         for both."""
         if not self._is_steady:
             return [off]
-        coarse = off
+        # not a convolution, whose order of summing may depend on the batch
+        coarse = F.pad(off.flatten(0, 1), (2, 2, 2, 2), mode="replicate").unflatten(0, off.shape[:2])
         for dim, side in ((-2, off.shape[-2]), (-1, off.shape[-1])):
-            first, last = coarse.narrow(dim, 0, 1), coarse.narrow(dim, side - 1, 1)
-            padded = torch.cat([first, first, coarse, last, last], dim)
-            # not a convolution, whose order of summing may depend on the batch
-            taps = (weight * padded.narrow(dim, k, side) for k, weight in enumerate(BINOMIAL))
-            coarse = sum(taps, torch.zeros_like(coarse))
+            for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial 1 4 6 4 1
+                coarse = coarse.narrow(dim, 0, length) + coarse.narrow(dim, 1, length)
+        coarse /= 2**8
         return [coarse, off - coarse]
 
     def _powers(self, video: Tensor) -> Tensor:
@@ -550,43 +546,45 @@ class Rung(nn.Module):
 
     def average(self, chosen: Tensor, plan: Plan) -> Tensor:
         """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64."""
-        height, width = self.size
-        shape = len(chosen), plan.shown.shape[1]
-        # pixels in even and odd rows and columns apart: each lies in the same place of other patches
-        sums = {at: total.new_zeros(*shape, *total.shape[:2], 4) for at, total in self.totals.items()}
+        area = math.prod(self.padded)
+        video = self.totals.new_zeros(len(chosen), 3, plan.shown.shape[1], *self.size)
         for shown, offsets, shares in zip(plan.shown, plan.offsets, plan.weights, strict=True):
             frames = self.centres[chosen[:, shown]] + offsets[:, None]  # B T P
-            first = (frames * (height * width)).unflatten(2, self.grid)  # the address of its first pixel
-            for row, column, weight, pixels in self.taps:
-                at = first[:, :, row.places, column.places] + pixels
-                colors = self.pixels.index_select(0, at.flatten()).view(torch.uint8).view(*at.shape, 4)
-                part = sums[row.parity, column.parity][:, :, row.cells, column.cells]
-                part.addcmul_(colors.double(), (weight * shares)[:, None, None, None])
-        video = torch.empty(*shape, height, width, 3, dtype=torch.float64, device=chosen.device)
-        for (y, x), part in sums.items():
-            video[:, :, y::STRIDE, x::STRIDE] = (part / self.totals[y, x])[..., :3]
-        return video.permute(0, 4, 1, 2, 3) / 127.5 - 1
+            sums = self._overlapped(self.pixels, frames * area + self.corners)
+            weights = shares[:, None, None] / self.totals  # T h w
+            for c in range(3):
+                video[:, c] += weights * (sums >> (CHANNEL_BITS * c) & (2**CHANNEL_BITS - 1))
+        return video / 127.5 - 1
 
     def features(self, video: Tensor, at: list[int]) -> Tensor:
         """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
         size, at the frames `at`."""
-        basis = self.basis.double().unflatten(0, (len(self.compared), -1))
-        found = []
-        for low in range(0, len(at), 8):  # the same in less memory
-            total = -self.mean
-            for k, part in zip(self.compared, basis, strict=True):
-                frames = video[:, :, [frame + k for frame in at[low : low + 8]]]
-                flat = self._unfold(frames.transpose(0, 1).flatten(1, 2)).double()  # BA P p
-                total = total + (flat @ part).unflatten(0, (len(video), -1))  # B A P d
-            features = total * self.gain
-            found.append(features.round().clamp(-LIMIT, LIMIT).float().permute(2, 0, 1, 3))
-        return torch.cat(found, 2)
+        parts = self._parts()
+        numbers = {frame: n for n, frame in enumerate(at)}
+        totals = (-self.mean).repeat(len(video), len(at), 1, 1)  # B A P d
+        for frame in sorted({anchor + k for anchor in at for k in self.compared}):
+            flat = self._unfold(video[:, :, frame].transpose(0, 1))  # B P p
+            for k, part in zip(self.compared, parts, strict=True):
+                if frame - k in numbers:
+                    totals[:, numbers[frame - k]] += flat @ part
+        features = (totals * self.gain).round_().clamp_(-LIMIT, LIMIT)
+        return features.float().permute(2, 0, 1, 3)
+
+    def _parts(self) -> Tensor:
+        """The basis of each compared frame, `(f, p, d)`, float64, in the order of `_unfold`."""
+        basis = self.basis.double().unflatten(0, (len(self.compared), 3, PATCH, PATCH))
+        return basis.permute(0, 2, 3, 1, 4).flatten(1, 3)
 
     def _unfold(self, clip: Tensor) -> Tensor:
-        """`(3, K, h, w)` to `(K, P, p)`; beyond the border its pixels are repeated."""
+        """`(3, K, h, w)` to `(K, P, p)`, p by row, column and colour; beyond the border its pixels are
+        repeated."""
         r = PATCH // 2
         padded = F.pad(clip.transpose(0, 1), (r, r, r, r), mode="replicate")
-        return F.unfold(padded, PATCH, stride=STRIDE).transpose(1, 2)
+        padded = padded.permute(0, 2, 3, 1).contiguous()  # rows of patches lie in one piece
+        frame, row, pixel, _ = padded.stride()
+        shape = len(padded), *self.grid, PATCH, PATCH * 3
+        patches = padded.as_strided(shape, (frame, STRIDE * row, STRIDE * pixel, row, 1))
+        return patches.flatten(3).flatten(1, 2)
 
 
 def on_grid(video: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Real patches in place of drawn ones: each used as often as another, chosen alike however it is drawn."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,17 @@ from dtsgan.config import ModelConfig
 from dtsgan.errors import ConfigError
 from dtsgan.networks import PyramidGenerator
 from dtsgan.patch_transport import (
+    AGREED_SIGMA,
     BESIDE,
     IN_TIME,
     LIMIT,
     MAX_FRAMES,
     NUM_FEATURES,
+    PATCH,
     POTENTIAL_UNIT,
+    ROUNDS,
     RUN,
+    SPATIAL_SIGMA,
     PatchTimes,
     PatchTransport,
     Plan,
@@ -235,7 +239,7 @@ def test_neighbours_agree_more_when_patches_are_chosen_again():
     lost = []
     for rung in (first, second):
         chosen, plan = chosen_at_anchors(pyramid, rung, video)
-        lost.append(lost_in_averaging(rung, chosen, plan))
+        lost.append(lost_in_averaging(pyramid, rung, chosen, plan))
         video = on_grid(rung.vote(chosen, plan))
     assert lost[1] < 0.8 * lost[0]
 
@@ -261,10 +265,10 @@ def test_a_vote_is_for_what_goes_on_and_never_across_a_gap_of_the_source():
     assert rung._moved(-1).tolist() == [-1, 0, 1, -1, 3, 4]
 
 
-def lost_in_averaging(rung: Rung, chosen: Tensor, plan: Plan) -> float:
+def lost_in_averaging(pyramid: PyramidGenerator, rung: Rung, chosen: Tensor, plan: Plan) -> float:
     """The part of the variance over time that averaging takes: patches of one mind would keep theirs."""
-    pixels = rung.pixels.view(torch.uint8).view(-1, *rung.size, 4)[..., :3]
-    power = (pixels.float() / 127.5 - 1).var(0).mean()
+    real = resize(pyramid.transport.clip[None] / 127.5 - 1, rung.size)
+    power = real.var((0, 2)).mean()
     return 1 - float(rung.average(chosen, plan).var((0, 2)).mean() / power)
 
 
@@ -279,6 +283,64 @@ def test_an_average_of_patches_of_one_frame_is_that_frame(side, agreement):
     shown = rung.average(chosen, plan)[0]
     assert torch.allclose(shown[:, 0], clip[:, 2].double(), atol=1 / 127)
     assert torch.allclose(shown[:, 1], (clip[:, 3] + clip[:, 1]).double() / 2, atol=1 / 127)
+
+
+@pytest.mark.parametrize("agreement", [False, True])
+def test_an_average_weighs_each_patch_by_how_near_its_middle_is(agreement):
+    torch.manual_seed(0)
+    clip = torch.rand(3, 8, 12, 15) * 2 - 1
+    rung = Rung((12, 15), 6, 2, "flat", agreement)
+    rung.prepare(clip, clip, [*range(8)], [*range(1, 7)])
+    plan = Plan.of(PatchTimes(2), 0, 3)
+    chosen = torch.randint(6, (2, len(plan.numbers), rung.grid[0] * rung.grid[1]))
+
+    sigma = AGREED_SIGMA if agreement else SPATIAL_SIGMA
+    near = torch.exp(-((torch.arange(PATCH).double() - PATCH // 2) ** 2) / (2 * sigma**2))
+    window = (near[:, None] * near).flatten()[:, None]
+    r = PATCH // 2
+    pixels = ((clip.double() + 1) * 127.5).round() / 127.5 - 1
+    patches = F.pad(pixels.transpose(0, 1), [r] * 4)  # 8 3 h w
+    patches = F.unfold(patches.flatten(0, 1)[:, None], PATCH, stride=2).unflatten(0, (8, 3))  # 8 3 p P
+    inside = F.unfold(F.pad(torch.ones(1, 1, 12, 15).double(), [r] * 4), PATCH, stride=2)
+    fold = lambda x: F.fold(x, (12 + 2 * r, 15 + 2 * r), PATCH, stride=2)[..., r:-r, r:-r]  # noqa: E731
+    wanted = torch.zeros(2, 3, 3, 12, 15, dtype=torch.float64)
+    for shown, offsets, shares in zip(plan.shown, plan.offsets, plan.weights, strict=True):
+        for b, t in product(range(2), range(3)):
+            frames = rung.centres[chosen[b, shown[t]]] + offsets[t]  # P
+            one = patches[frames, :, :, torch.arange(len(frames))].permute(1, 2, 0)  # 3 p P
+            average = fold(one * window)[:, 0] / fold(inside * window)[0]
+            wanted[b, :, t] += shares[t] * average
+    assert torch.allclose(rung.average(chosen, plan), wanted, atol=0.5 / 127.5)
+    assert (rung.average(chosen, plan) - wanted).abs().mean() < 0.05 / 127.5
+
+
+def test_a_place_takes_the_patch_that_costs_and_votes_make_cheapest():
+    torch.manual_seed(0)
+    rung = Rung((7, 9), 6, 2, "flat", agreement=True)
+    rung.moments, rung.lengths = torch.arange(6), torch.full((20, 1, 6), 1e5)
+    first, costs = torch.randint(6, (20, 1, 4)), torch.randint(100_000, (20, 1, 2, 6)).float()
+    chosen = first[:, 0, 1:-1].clone()
+    for _ in range(ROUNDS):
+        before = chosen.clone()
+        for y, x, a in product(range(4), range(5), range(2)):
+            here = costs[5 * y + x, 0, a].clone()
+            for earlier, step in ((first[5 * y + x, 0, a], 2), (first[5 * y + x, 0, a + 2], -2)):
+                if 0 <= earlier + step < 6:
+                    here[earlier + step] -= round(1e5 * IN_TIME)
+            for dy, dx in product((-1, 0, 1), repeat=2):
+                if (dy or dx) and 0 <= y + dy < 4 and 0 <= x + dx < 5:
+                    here[before[5 * (y + dy) + x + dx, a]] -= round(1e5 * BESIDE)
+            chosen[5 * y + x, a] = here.argmin()
+    agreed = rung.agreed(costs, first, [0, 2, 4, 6])
+    assert torch.equal(agreed[0].T, chosen)
+
+
+def test_potentials_of_any_strength_count_in_full():
+    rung = Rung((7, 9), 3, 2, "flat")
+    rung.lengths, rung.keys = torch.zeros(20, 1, 3), torch.zeros(20, NUM_FEATURES, 3)
+    rung.potentials[:] = torch.tensor([-32768, 600, 32767])
+    costs = rung.costs(torch.zeros(20, 1, 1, NUM_FEATURES))
+    assert costs[0, 0, 0].tolist() == [32768 * 64, -600 * 64, -32767 * 64]
 
 
 def test_strong_patches_are_used_as_often_as_smooth_ones(flag):
