@@ -225,6 +225,16 @@ def test_the_page_and_its_fonts_come_from_here(server):
     assert font.status_code == 200 and font.content[:4] == b"wOF2"
 
 
+def test_a_machine_too_busy_to_answer_at_once_serves_the_page(home, monkeypatch):
+    monkeypatch.setattr(gr.networking, "url_ok", lambda url: False)  # no answer within gradio's three seconds
+    demo = build_app(Settings(home=home))
+    _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        assert "window.dtsgan" in httpx.get(address, timeout=60).text
+    finally:
+        demo.close()
+
+
 def test_with_a_login_nothing_is_served_to_strangers(home):
     demo = build_app(Settings(home=home))
     _, address, _ = launch(demo, prevent_thread_lock=True, quiet=True, auth=("anne", "secret"))

@@ -88,6 +88,8 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
+        # else a page that does not answer within three seconds (a busy machine, a proxy) is not served
+        _frontend=False,
         **options,
     )
 
