@@ -580,7 +580,7 @@ class Rung(nn.Module):
         repeated."""
         r = PATCH // 2
         padded = F.pad(clip.transpose(0, 1), (r, r, r, r), mode="replicate")
-        padded = padded.permute(0, 2, 3, 1).contiguous()  # rows of patches in one piece: quicker than F.unfold
+        padded = padded.permute(0, 2, 3, 1).contiguous()  # patches' rows in one piece: quicker than F.unfold
         patches = padded.unfold(1, PATCH, STRIDE).unfold(2, PATCH, STRIDE)  # K rows columns 3 y x
         return patches.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
 
