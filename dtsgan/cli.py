@@ -500,6 +500,10 @@ def _add_compare(commands: Any) -> None:
         help="learn each DTSGAN preset with these data updates, too: single, neighbour, random (Table 3)",
     )  # fmt: skip
     p.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], dest="changes",
+        help="change a setting of every DTSGAN preset, e.g. --set update_every=20 (repeatable)",
+    )  # fmt: skip
+    p.add_argument(
         "--seeds", metavar="N", type=int, nargs="+", default=[0],
         help="of learning and drawing; each is a cell (default: 0)",
     )  # fmt: skip
@@ -561,6 +565,7 @@ def compare_command(arguments: argparse.Namespace) -> dict[str, Any]:
             num_frames=arguments.num_frames,
             num_videos=usual.num_videos if arguments.num_videos is None else arguments.num_videos,
             budget=usual.budget if arguments.budget is None else arguments.budget,
+            changes=_settings(arguments.changes),
         )
         processes = arguments.processes
         if processes is None:

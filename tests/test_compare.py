@@ -240,6 +240,9 @@ def test_another_setting_or_clip_or_a_strange_folder_is_refused_with_one_sentenc
         ([clip, *out, "--update", "often"], 'no data update "often"'),
         ([clip, *out, "--budget", "-1"], "positive number of minutes"),
         ([clip, *out, "--processes", "0"], "processes must be at least 1"),
+        ([clip, *out, "--set", "step=9"], 'no setting "step" (did you mean "steps"?)'),
+        ([clip, *out, "--set", "seed=9"], "name it with --seeds"),
+        ([clip, *same, "--set", "steps=9"], "was begun with changes={}, not {'steps': '9'}"),
         ([clip, *out, "--import", "nowhere.to_be"], "cannot be imported"),
         ([clip, clip, *out], "have one name"),
         ([str(tmp_path / "gone.mp4"), *out], "does not exist"),
@@ -360,6 +363,25 @@ def test_a_preset_is_learned_with_the_update_and_seed_of_its_cell(task):
     assert row["learned"]["frames"] == 40 and row["fit_seconds"] > 0
     shutil.rmtree(run)  # what is drawn is not drawn again
     assert run_task(made)["scores"] == row["scores"]
+
+
+def test_settings_of_presets_can_be_changed_and_the_report_says_so(task):
+    changes = {"num_scales": "1", "max_size": "24", "min_size": "24", "steps": "2", "num_frames": "12"}
+    made = task("dtsgan_paper", quick=True, changes=changes)
+    row = run_task(Task.from_json(made.to_json()))
+    assert row["status"] == "done", row
+    assert row["learned"]["size"] == [24, 24] and row["drawn_size"] == [24, 24]
+    folder = ReportDir(Path(made.report))
+    config = json.loads((folder.cell(made.cell) / "run" / "config.json").read_text())["config"]
+    assert config["train"]["steps"] == [2] and config["pyramid"]["num_frames"] == 12
+    settings = json.loads(folder.settings.read_text())
+    folder.settings.write_text(json.dumps({**settings, "changes": changes}))
+    folder.append(row)
+    write_report(folder.path)
+    assert "but with num_scales=1, max_size=24" in (folder.path / "table1.md").read_text()
+    del settings["changes"]  # as reports were before
+    folder.settings.write_text(json.dumps(settings))
+    assert folder.read_settings() == Settings(size=40, num_videos=2)
 
 
 def test_what_one_cell_prepares_others_take_and_score_the_same(task):

@@ -134,25 +134,26 @@ def draw_own(folder: ReportDir, task: Task, one: Contestant) -> dict[str, Any]:
     """DTSGAN learns the whole clip, as a run within the cell's folder, which goes on where it was stopped."""
     settings, fit, sampling = task.settings, Cost(), Cost()
     path, source = folder.cell(task.cell) / "run", folder.source(task.cell.clip)
+    size = None if {"max_size", "pyramid.max_size"} & {*settings.changes} else settings.size
     with fit.measured():
         if (path / "config.json").exists():
             run = jobs.Run.resume(path)
         else:
             run = jobs.train(
-                source, path, one.preset, size=settings.size, update=one.update, device="cpu",
+                source, path, one.preset, size=size, update=one.update, device="cpu",
                 seed=task.cell.seed, budget=settings.budget and FIT_SHARE * settings.budget,
-                settings={"threads": task.threads},
+                settings={"threads": task.threads, **settings.changes},
             )  # fmt: skip
         show = report_progress("learning")
         for progress in run:
             show(progress.work_done, f"scale {progress.scale + 1}/{progress.num_scales}")
     fit.seconds = run.seconds  # of all sittings
-    model, size = run.model, None
+    model, drawn_size = run.model, None
     for number in range(settings.num_videos):
         with sampling.measured():
             video = model.sample(settings.num_frames, seed=SEED_STRIDE * task.cell.seed + number)
-        size = keep(folder, task, number, video, run.fps)
-    return facts(task, fit, sampling, run.source_clip, size)
+        drawn_size = keep(folder, task, number, video, run.fps)
+    return facts(task, fit, sampling, run.source_clip, drawn_size)
 
 
 def keep(folder: ReportDir, task: Task, number: int, video: Tensor, fps: float) -> tuple[int, int]:

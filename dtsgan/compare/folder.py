@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Settings:
     num_videos: int = 20  # drawn by each method for each clip and seed
     budget: float | None = None  # minutes that a cell may take to learn and draw; None: as long as it takes
     quick: bool = False  # the methods' quick settings
+    changes: dict[str, str] = field(default_factory=dict)  # of the settings of DTSGAN's presets
 
     def __post_init__(self) -> None:
         for name, low, high in (("size", 14, 1024), ("num_frames", 6, 1024), ("num_videos", 1, 1000)):
@@ -141,6 +142,7 @@ class ReportDir:
             )
         values = read_json(self.settings)
         try:
+            values.setdefault("changes", {})  # a comparison made before they could be changed
             return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError(f"{self.settings} is damaged: {error}") from error

@@ -18,6 +18,7 @@ from dtsgan.compare.folder import REAL, Cell, ReportDir, Row, Settings
 from dtsgan.compare.page import write_page
 from dtsgan.compare.prepared import passing_on
 from dtsgan.compare.tables import write_tables
+from dtsgan.config import preset
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.metrics.perceptual import Networks
 from dtsgan.pyramid import resize
@@ -71,6 +72,11 @@ def compare(
     import_methods(imports)
     contestants = find_contestants(methods, updates, bool(settings and settings.quick))
     settings = settings or Settings()
+    if own := {"seed", "train.seed", "update", "train.update"} & {*settings.changes}:
+        raise ConfigError(f"{min(own)} is what cells differ by: name it with --seeds or --update")
+    for one in contestants:
+        if one.preset:
+            preset(one.preset).with_settings(settings.changes)  # refuses what is no setting, or too much
     if processes < 1:
         raise ConfigError(f"processes must be at least 1, got {processes}")
     if not seeds or not all(0 <= seed < 2**31 for seed in seeds):

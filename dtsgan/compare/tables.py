@@ -536,6 +536,9 @@ def notes(results: Results) -> list[str]:
         found.append(
             f"Each cell had {s.budget:g} minutes to learn and draw; methods that end by themselves took less."
         )
+    if s.changes:
+        changes = ", ".join(f"{name}={value}" for name, value in s.changes.items())
+        found.append(f"DTSGAN's presets are not as they are, but with {changes}.")
     if s.quick:
         found.append(
             "Quick settings: far fewer steps than the methods' papers take. No method is judged by this."
