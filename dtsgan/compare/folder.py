@@ -142,7 +142,7 @@ class ReportDir:
             )
         values = read_json(self.settings)
         try:
-            values.setdefault("changes", {})  # a comparison made before they could be changed
+            values = {"changes": {}, **values}  # without, in one made before they could be changed
             return Settings(**{name: values[name] for name in Settings.__dataclass_fields__})
         except (KeyError, TypeError, ConfigError) as error:
             raise RunError(f"{self.settings} is damaged: {error}") from error
