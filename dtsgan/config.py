@@ -76,6 +76,7 @@ class ModelConfig:
     patch_frames: int = 112  # of the source that are kept, at most; of a longer one runs spread over it
     patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
     patch_agreement: bool = False  # patches take after their neighbours, in space and in time
+    guided_fades: bool = False  # where choices differ more is shown of what is nearer to the video below
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     steady_contrast: bool = False  # coarse and fine detail apart, and the more the further a fade is on
     num_components: int = 60  # of the linear coarse model
@@ -93,6 +94,8 @@ class ModelConfig:
             raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
         if self.patch_agreement and not self.patch_transport:
             raise ConfigError("patch_agreement is between patches: use patch_transport=true with it")
+        if self.guided_fades and not self.patch_transport:
+            raise ConfigError("guided_fades are between patches: use patch_transport=true with them")
         if self.restore_contrast and not self.patch_transport:
             raise ConfigError("restore_contrast mends the patch transport: use patch_transport=true with it")
         if self.steady_contrast and not self.restore_contrast:
@@ -303,7 +306,7 @@ _LEARNED = Config(
     model=ModelConfig(
         coarse="linear",
         patch_transport=True,
-        patch_stride=4,  # where the clip is known, what suits it
+        patch_stride=4,  # where the clip is known, what suits it; so it is with guided_fades
         patch_agreement=True,
         restore_contrast=True,
         steady_contrast=True,

@@ -96,8 +96,12 @@ def train(
             else "anchored"
         )
     config = find_preset(preset, "free" if layout == "free" else "anchored").with_settings(changes)
-    if config.model.patch_transport and not {"patch_stride", "model.patch_stride"} & {*changes}:
-        config = config.with_settings({"patch_stride": natural_stride(clip)})
+    if config.model.patch_transport:
+        named = {name.rpartition(".")[2] for name in changes}
+        if "patch_stride" not in named:
+            config = config.with_settings({"patch_stride": natural_stride(clip)})
+        if "guided_fades" not in named:  # what is slower would jump
+            config = config.with_settings({"guided_fades": config.model.patch_stride == 2})
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))
     check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)

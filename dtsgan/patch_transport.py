@@ -20,7 +20,8 @@ Patches are chosen every few frames and last from one choice to the next and bey
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
 source changes (`natural_stride`). A fade, too, is an average of what disagrees, the more so the finer it is:
 without a factor that follows it, and one each for coarse and fine detail, the video would pulse from choice
-to choice.
+to choice. And where its two choices show an outline in two places, so does their average. So a place shows
+more of the choice that is nearer to the video below, which moves on meanwhile: it goes over when that does.
 
 A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
 So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
@@ -58,6 +59,8 @@ AGREED_SIGMA = 1.5  # where neighbours agree: they lose little by it, and where 
 CONTRASTS = (1 / 1.8, 1.8)  # least and most; a place that hardly moves is not blown up
 BESIDE, IN_TIME = 0.2, 0.4  # what a neighbour's vote weighs, in units of the patches' variance
 ROUNDS = 4  # of voting
+NEARER = 0.1  # of a place's variance: a choice that is so much further from the video below counts 1/e of it
+STILL = 2e-3  # added to that variance, or the noise of a place that hardly moves would decide
 CHANNEL_BITS = 21  # of a whole number of 64 bits, for the sum of one colour: 8 of a pixel, 13 of its weight
 
 
@@ -147,7 +150,7 @@ class PatchTransport(nn.Module):
 
     def __init__(
         self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1,
-        agreement: bool = False, max_frames: int = MAX_FRAMES,
+        agreement: bool = False, max_frames: int = MAX_FRAMES, guided: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -155,6 +158,7 @@ class PatchTransport(nn.Module):
             contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
             agreement: whether places take after their neighbours.
+            guided: whether fades follow the video below.
             max_frames: frames of the source that are kept.
         """
         super().__init__()
@@ -169,9 +173,12 @@ class PatchTransport(nn.Module):
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
         self.rungs = nn.ModuleList(
-            Rung(size, len(self.centres), stride, contrast, agreement, k > 0 and size == self.sizes[k - 1])
+            Rung(
+                size, len(self.centres), stride, contrast, agreement, k > 0 and size == self.sizes[k - 1],
+                guided,
+            )
             for k, size in enumerate(self.sizes)
-        )
+        )  # fmt: skip
         self._ready: torch.device | None = None  # where the rungs are prepared
         self.register_load_state_dict_post_hook(lambda module, _: setattr(module, "_ready", None))
 
@@ -209,10 +216,15 @@ class PatchTransport(nn.Module):
             raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
             features = [rung.features(one, [time - first for time in times]) for one in raised]
             rung.find_potentials(torch.cat(features, 1).flatten(1, 2))
-            averages = [on_grid(rung.average(rung.choose(one, times), plan)).float() for one in features]
+            averages = []
+            for one, seen in zip(draws, features, strict=True):
+                below = one[:, :, rung.margin :][:, :, : plan.shown.shape[1]].double()
+                below = enlarge(below, rung.size) if k else below
+                average, spread = rung.average(rung.choose(seen, times), plan, below)
+                averages.append((on_grid(average).float(), spread.float()))
             if rung.contrast is not None:
-                rung.find_contrast(averages, plan, values)
-            draws = [on_grid(rung.mend(one.double(), plan)).float() for one in averages]
+                rung.find_contrast(averages, values)
+            draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in averages]
             first += rung.margin
             if rung is not self.rungs[-1]:
                 yield work[k] / work[-1]
@@ -251,12 +263,6 @@ class Plan:
     offsets: Tensor  # the frame of their patches
     weights: Tensor
 
-    @property
-    def spread(self) -> Tensor:
-        """How far a frame is from showing one choice alone, `(T, 1, 1)`: the part of its variance that it
-        would lose if its choices had nothing in common."""
-        return (1 - self.weights.square().sum(0))[:, None, None]
-
     @classmethod
     def of(cls, times: PatchTimes, start: int, count: int, device: torch.device | str = "cpu") -> "Plan":
         """The plan of `count` frames from `start` on."""
@@ -281,20 +287,21 @@ class Rung(nn.Module):
     potentials: Tensor  # P n, in units of POTENTIAL_UNIT
     # "overall": h w, what the average's deviation from the mean over time is multiplied by; "steady":
     # 2 2 h w, of coarse and of fine detail that factor where one choice is shown, and what part of the
-    # variance a frame loses for each unit of `Plan.spread`
+    # variance a frame loses for each unit of its spread (see `average`)
     contrast: Tensor | None
 
     def __init__(
         self, size: Size, num_patches: int, stride: int, contrast: Contrast, agreement: bool = False,
-        is_repeat: bool = False,
+        is_repeat: bool = False, guided: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
             agreement: whether places take after their neighbours.
             is_repeat: of the rung below, whose basis it shares.
+            guided: whether fades follow the video below.
         """
         super().__init__()
-        self.size, self.is_repeat, self.agreement = size, is_repeat, agreement
+        self.size, self.is_repeat, self.agreement, self.guided = size, is_repeat, agreement, guided
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
         # frames of the video below that are needed before and after each frame
@@ -354,6 +361,7 @@ class Rung(nn.Module):
         self.lengths = self.keys.square().sum(1)[:, None]  # P 1 n
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
+        self.variance = smoothed(clip.var(1, correction=0).sum(0)) + STILL  # 1 h w
 
     def _pack(self, values: Tensor) -> None:
         """Makes what is averaged: each pixel of `(3, K, h, w)` one whole number, its colours `CHANNEL_BITS`
@@ -482,21 +490,26 @@ class Rung(nn.Module):
         found = torch.searchsorted(self.moments, wanted).clamp(max=len(self.moments) - 1)
         return torch.where(self.moments[found] == wanted, found, -1)
 
-    def find_contrast(self, averages: list[Tensor], plan: Plan, values: Tensor) -> None:
-        """Sets `contrast` to what makes the deviation of what was drawn, `(1, 3, T, h, w)` each, that of the
-        real clip `(3, K, h, w)`, neighbouring pixels taken together."""
+    def find_contrast(self, averages: list[tuple[Tensor, Tensor]], values: Tensor) -> None:
+        """Sets `contrast` to what makes the deviation of what was drawn, by `average`, that of the real clip
+        `(3, K, h, w)`, neighbouring pixels taken together."""
         assert self.contrast is not None
-        real = torch.cat([self._powers(part[None].double()) for part in values.split(16, 1)], 1)  # b K h w
-        drawn = torch.zeros((), dtype=torch.float64, device=values.device)
-        for one in averages:
-            drawn = drawn + self._powers(one.double()) / len(averages)
-        spread = plan.spread.to(drawn)
-        usual = spread.mean()
+        real = torch.cat([self._powers(part[None].double()) for part in values.split(16, 1)], 2)  # b 1 K h w
+        frames = sum(one.shape[0] * one.shape[2] for one, _ in averages)
+        usual = drawn = square = product = torch.zeros((), dtype=torch.float64, device=values.device)
+        for one, spread in averages:
+            spread = spread.double().expand(len(one), -1, *self.size)  # B T h w
+            power = self._powers(one.double())  # b B T h w
+            usual, square = usual + spread.sum((0, 1)) / frames, square + spread.square().sum((0, 1)) / frames
+            drawn, product = (
+                drawn + power.sum((1, 2)) / frames,
+                product + (power * spread).sum((1, 2)) / frames,
+            )
         # a fade loses what its two choices have not in common: power (1 - lost spread), by least squares
-        slope = -((spread - usual) * drawn).mean(1) / (spread - usual).square().mean().clamp(min=1e-9)
+        slope = (usual * drawn - product) / (square - usual.square()).clamp(min=1e-9)
         power, mean, slope = (
             F.avg_pool2d(each[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
-            for each in (real.mean(1), drawn.mean(1), slope)
+            for each in (real.mean((1, 2)), drawn, slope)
         )
         lost = (slope / (mean + slope * usual).clamp(min=1e-9)).clamp(0, 1)
         if not self._is_steady:
@@ -505,18 +518,18 @@ class Rung(nn.Module):
         factor = (power / alone.clamp(min=1e-9)).sqrt().clamp(*CONTRASTS)
         self.contrast.copy_(torch.stack([factor, lost], 1) if self._is_steady else factor[0])
 
-    def vote(self, chosen: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
-        """What overlapping patches show together: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64. `new`
-        weights the contrast that is restored."""
-        return self.mend(self.average(chosen, plan), plan, new)
+    def vote(self, chosen: Tensor, plan: Plan, below: Tensor, new: float = 1.0) -> Tensor:
+        """What overlapping patches show together: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64. `below`
+        is as in `average`; `new` weights the contrast that is restored."""
+        return self.mend(*self.average(chosen, plan, below), new)
 
-    def mend(self, video: Tensor, plan: Plan, new: float = 1.0) -> Tensor:
-        """An average of patches, `(B, 3, T, h, w)`, with its contrast restored; `new` weights that."""
+    def mend(self, video: Tensor, spread: Tensor, new: float = 1.0) -> Tensor:
+        """An `average` of patches with its contrast restored; `new` weights that."""
         if self.contrast is None:
             return video
         if self._is_steady:
-            factor, lost = self.contrast.double()[:, :, None].unbind(1)  # each 2 1 h w
-            gains = factor / (1 - lost * plan.spread).sqrt()  # 2 T h w
+            factor, lost = self.contrast.double()[:, :, None, None].unbind(1)  # each 2 1 1 h w
+            gains = (factor / (1 - lost * spread).sqrt())[:, :, None]  # 2 B 1 T h w
         else:
             gains = self.contrast.double()[None]
         bands = zip(gains, self._bands(video - self.middle), strict=True)
@@ -532,29 +545,39 @@ class Rung(nn.Module):
         for both."""
         if not self._is_steady:
             return [off]
-        # not a convolution, whose order of summing may depend on the batch
-        coarse = F.pad(off.flatten(0, 1), (2, 2, 2, 2), mode="replicate").unflatten(0, off.shape[:2])
-        for dim, side in ((-2, off.shape[-2]), (-1, off.shape[-1])):
-            for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial 1 4 6 4 1
-                coarse = coarse.narrow(dim, 0, length) + coarse.narrow(dim, 1, length)
-        coarse /= 2**8
+        coarse = smoothed(off)
         return [coarse, off - coarse]
 
     def _powers(self, video: Tensor) -> Tensor:
-        """Of each band of `(B, 3, T, h, w)` the mean square over the batch, colours added: `(b, T, h, w)`."""
-        return torch.stack([band.square().sum(1).mean(0) for band in self._bands(video - self.middle)])
+        """Of each band of `(B, 3, T, h, w)` the square, colours added: `(b, B, T, h, w)`."""
+        return torch.stack([band.square().sum(1) for band in self._bands(video - self.middle)])
 
-    def average(self, chosen: Tensor, plan: Plan) -> Tensor:
-        """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64."""
+    def average(self, chosen: Tensor, plan: Plan, below: Tensor) -> tuple[Tensor, Tensor]:
+        """The average of overlapping patches: indices `(B, A, P)` to `(B, 3, T, h, w)`, float64.
+
+        Args:
+            below: the video that the choices were made by, of the frames of the plan and of this size.
+
+        Returns:
+            It, and its spread, which broadcasts to `(B, T, h, w)`: how far a place is from showing one choice
+            alone, as the part of its variance that it would lose if its choices had nothing in common.
+        """
         area = math.prod(self.padded)
-        video = self.totals.new_zeros(len(chosen), 3, plan.shown.shape[1], *self.size)
-        for shown, offsets, shares in zip(plan.shown, plan.offsets, plan.weights, strict=True):
+        parts = []
+        for shown, offsets in zip(plan.shown, plan.offsets, strict=True):
             frames = self.centres[chosen[:, shown]] + offsets[:, None]  # B T P
             sums = self._overlapped(self.pixels, frames * area + self.corners)
-            weights = shares[:, None, None] / self.totals  # T h w
-            for c in range(3):
-                video[:, c] += weights * (sums >> (CHANNEL_BITS * c) & (2**CHANNEL_BITS - 1))
-        return video / 127.5 - 1
+            colors = [sums >> (CHANNEL_BITS * c) & (2**CHANNEL_BITS - 1) for c in range(3)]
+            parts.append(torch.stack(colors, 1) / self.totals / 127.5 - 1)
+        weights = plan.weights[:, None, :, None, None]  # S 1 T 1 1
+        if self.guided:
+            away = torch.stack([smoothed(smoothed(part - below).square().sum(1)) for part in parts])
+            odds = weights * ((away.amin(0) - away) / (NEARER * self.variance)).exp()
+            weights = odds / odds.sum(0)  # S B T h w
+        video = torch.zeros_like(parts[0])
+        for part, weight in zip(parts, weights, strict=True):
+            video += weight[:, None] * part
+        return video, 1 - weights.square().sum(0)
 
     def features(self, video: Tensor, at: list[int]) -> Tensor:
         """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
@@ -588,6 +611,16 @@ class Rung(nn.Module):
 def on_grid(video: Tensor) -> Tensor:
     """Rounded so that the round-off of different ways to the same colours is gone."""
     return (video.double() * GRID).round() / GRID
+
+
+def smoothed(frames: Tensor) -> Tensor:
+    """Frames `(..., h, w)` without their fine detail: the binomial average 1 4 6 4 1 both ways."""
+    # not a convolution, whose order of summing may depend on the batch
+    smooth = F.pad(frames.flatten(0, -3), (2, 2, 2, 2), mode="replicate").unflatten(0, frames.shape[:-2])
+    for dim, side in ((-2, frames.shape[-2]), (-1, frames.shape[-1])):
+        for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial
+            smooth = smooth.narrow(dim, 0, length) + smooth.narrow(dim, 1, length)
+    return smooth / 2**8
 
 
 def enlarge(video: Tensor, size: Size) -> Tensor:

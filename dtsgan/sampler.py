@@ -212,7 +212,8 @@ class PatchSource:
             self.costs = {around[-1]: self.costs[around[-1]]}
         self.chosen = {number: self.chosen[number] for number in plan.numbers}
         self.next += count
-        return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, self.new)
+        shown = frames[:, :, margin : margin + count]
+        return self.rung.vote(torch.stack(list(self.chosen.values()), 1), plan, shown, self.new)
 
     def _compare(self, frames: Tensor, numbers: list[int]) -> None:
         """Finds what patches cost at these anchors. `frames` begin `margin` before `next`."""

@@ -45,13 +45,13 @@ CLIP = make_clip(60, 40, 48)
 
 def fitted(
     clip: Tensor, components: int, stride: int = 4, passes: int = 1, agreement: bool = False,
-    steady: bool = True,
+    steady: bool = True, guided: bool = False,
 ) -> PyramidGenerator:  # fmt: skip
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
         patch_stride=stride, patch_passes=passes, patch_agreement=agreement, restore_contrast=True,
-        steady_contrast=steady, whiten=True,
+        steady_contrast=steady, guided_fades=guided, whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -61,21 +61,24 @@ def fitted(
 
 @pytest.fixture(
     scope="module",
-    params=[(1, 1), (2, 1), (4, 1), (2, 2), (1, 1, True), (4, 1, True)],
-    ids=lambda p: f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2),
-)
+    params=[(1, 1), (2, 1), (4, 1), (2, 2), (1, 1, True), (4, 1, True), (1, 1, True, True, True),
+            (4, 1, True, True, True)],
+    ids=lambda p: f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2) + ", guided" * (len(p) > 4),
+)  # fmt: skip
 def scene(request) -> PyramidGenerator:
-    """Waves, with two rungs, of which the first may be there twice, and neighbours may agree."""
+    """Waves, with two rungs, of which the first may be there twice; neighbours may agree, fades be guided."""
     return fitted(CLIP, 12, *request.param)
 
 
 def chosen_at_anchors(
     pyramid: PyramidGenerator, rung: Rung, video: Tensor, new: float = 1.0
-) -> tuple[Tensor, Plan]:
-    """The patches chosen for all frames of `video` that have the frames around them, and what these show."""
+) -> tuple[Tensor, Plan, Tensor]:
+    """The patches chosen for all frames of `video` that have the frames around them, what these show, and
+    these frames."""
     plan = Plan.of(pyramid.transport.times, rung.margin, video.shape[2] - 2 * rung.margin)
     times = [pyramid.transport.times.anchor(number) for number in rung.around(plan.numbers)]
-    return rung.choose(rung.features(video, times), times, new), plan
+    chosen = rung.choose(rung.features(video, times), times, new)
+    return chosen, plan, video[:, :, rung.margin : video.shape[2] - rung.margin]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +193,8 @@ def test_contrast_and_motion_stay_where_nearest_patches_lose_them(flag):
         return torch.stack([x.std((0, 2)).mean(), (x[:, :, 1:] - x[:, :, :-1]).abs().mean()])
 
     nearest, transported = (
-        contrast_and_motion(rung.average(*chosen_at_anchors(pyramid, rung, drawn, new))) for new in (0.0, 1.0)
+        contrast_and_motion(rung.average(*chosen_at_anchors(pyramid, rung, drawn, new))[0])
+        for new in (0.0, 1.0)
     )
     real = contrast_and_motion(clip)
     assert (transported > 0.7 * real).all() and (transported < 1.3 * real).all()
@@ -204,7 +208,7 @@ def test_what_averaging_flattens_gets_its_contrast_back():
     drawn = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(60))
     chosen = chosen_at_anchors(pyramid, rung, drawn)
     flat, restored = (
-        x.std((0, 2)).mean() / clip.std((0, 2)).mean() for x in (rung.average(*chosen), rung.vote(*chosen))
+        x.std((0, 2)).mean() / clip.std((0, 2)).mean() for x in (rung.average(*chosen)[0], rung.vote(*chosen))
     )
     assert flat < 0.88
     assert restored == pytest.approx(1, abs=0.12)
@@ -238,9 +242,9 @@ def test_neighbours_agree_more_when_patches_are_chosen_again():
     video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
     lost = []
     for rung in (first, second):
-        chosen, plan = chosen_at_anchors(pyramid, rung, video)
-        lost.append(lost_in_averaging(pyramid, rung, chosen, plan))
-        video = on_grid(rung.vote(chosen, plan))
+        chosen = chosen_at_anchors(pyramid, rung, video)
+        lost.append(lost_in_averaging(pyramid, rung, *chosen))
+        video = on_grid(rung.vote(*chosen))
     assert lost[1] < 0.8 * lost[0]
 
 
@@ -250,7 +254,7 @@ def test_places_that_take_after_their_neighbours_agree_with_them_in_space_and_in
     for pyramid in (apart, fitted(clip, 60, agreement=True)):
         rung = pyramid.transport.prepared()[0]
         video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
-        chosen, _ = chosen_at_anchors(pyramid, rung, video)
+        chosen, *_ = chosen_at_anchors(pyramid, rung, video)
         moments = rung.moments[chosen]  # B A P
         alike.append(float((moments.unflatten(2, rung.grid).diff(dim=3) == 0).float().mean()))
         goes_on.append(float((moments.diff(dim=1) == pyramid.transport.times.stride).float().mean()))
@@ -265,11 +269,53 @@ def test_a_vote_is_for_what_goes_on_and_never_across_a_gap_of_the_source():
     assert rung._moved(-1).tolist() == [-1, 0, 1, -1, 3, 4]
 
 
-def lost_in_averaging(pyramid: PyramidGenerator, rung: Rung, chosen: Tensor, plan: Plan) -> float:
+def lost_in_averaging(
+    pyramid: PyramidGenerator, rung: Rung, chosen: Tensor, plan: Plan, below: Tensor
+) -> float:
     """The part of the variance over time that averaging takes: patches of one mind would keep theirs."""
     real = resize(pyramid.transport.clip[None] / 127.5 - 1, rung.size)
     power = real.var((0, 2)).mean()
-    return 1 - float(rung.average(chosen, plan).var((0, 2)).mean() / power)
+    return 1 - float(rung.average(chosen, plan, below)[0].var((0, 2)).mean() / power)
+
+
+def test_a_fade_shows_more_of_the_choice_that_is_nearer_to_the_video_below():
+    clip = torch.full((3, 12, 20, 20), -0.5)
+    clip[:, 6:] = 0.5
+    rung = Rung((20, 20), 10, 4, "flat", guided=True)
+    rung.prepare(clip, clip, [*range(12)], [*range(1, 11)])
+    plan = Plan.of(PatchTimes(4), 0, 5)
+    dark, bright = 3, 6  # by their frames 4 and 7, and those 3 before and after
+    chosen = torch.full((1, 2, rung.grid[0] * rung.grid[1]), dark)
+    chosen[:, 1] = bright
+    rung.centres = torch.tensor([0, 0, 0, 3, 0, 0, 8, 0, 0, 0])  # no frame of either is of the other's colour
+    shown = {}
+    for below in (-0.5, 0.0, 0.5):
+        seen = torch.full((1, 3, 5, 20, 20), below, dtype=torch.float64)
+        video, spread = rung.average(chosen, plan, seen)
+        shown[below] = video.mean((0, 1, 3, 4))
+        assert torch.equal(video.flatten(3).amax(3), video.flatten(3).amin(3).clamp(min=-1))
+        assert spread.shape == (1, 5, 20, 20) and (spread[:, 2] <= 0.5 + 1e-9).all()
+    assert all(float(one[0]) == pytest.approx(-0.5, abs=0.01) for one in shown.values())
+    assert all(float(one[4]) == pytest.approx(0.5, abs=0.01) for one in shown.values())
+    assert shown[0.0][2] == pytest.approx(0, abs=0.01)
+    assert shown[-0.5][2] < -0.45 and shown[0.5][2] > 0.45
+    for one in shown.values():
+        assert (one.diff() >= 0).all()
+
+
+def test_a_fade_that_follows_the_video_below_is_nearer_to_it_and_seldom_shows_two_things(flag):
+    _, clip = flag
+    pyramid = fitted(clip, 60, agreement=True, guided=True)
+    rung = pyramid.transport.prepared()[0]
+    video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
+    chosen, plan, below = chosen_at_anchors(pyramid, rung, video)
+    away, twice = [], []
+    for rung.guided in (True, False):
+        shown, spread = rung.average(chosen, plan, below)
+        away.append(float((shown - below).square().mean()))
+        twice.append(float(spread.mean()))
+    assert away[0] < 0.96 * away[1]
+    assert twice[0] < 0.9 * twice[1]
 
 
 @given(st.integers(1, 30), st.sampled_from([False, True]))
@@ -280,7 +326,7 @@ def test_an_average_of_patches_of_one_frame_is_that_frame(side, agreement):
     rung.prepare(clip, clip, [*range(6)], [1, 2, 3, 4])
     plan = Plan.of(PatchTimes(2), 0, 2)
     chosen = torch.full((1, len(plan.numbers), rung.grid[0] * rung.grid[1]), 1)
-    shown = rung.average(chosen, plan)[0]
+    shown = rung.average(chosen, plan, clip[None, :, :2])[0][0]
     assert torch.allclose(shown[:, 0], clip[:, 2].double(), atol=1 / 127)
     assert torch.allclose(shown[:, 1], (clip[:, 3] + clip[:, 1]).double() / 2, atol=1 / 127)
 
@@ -310,8 +356,10 @@ def test_an_average_weighs_each_patch_by_how_near_its_middle_is(agreement):
             one = patches[frames, :, :, torch.arange(len(frames))].permute(1, 2, 0)  # 3 p P
             average = fold(one * window)[:, 0] / fold(inside * window)[0]
             wanted[b, :, t] += shares[t] * average
-    assert torch.allclose(rung.average(chosen, plan), wanted, atol=0.5 / 127.5)
-    assert (rung.average(chosen, plan) - wanted).abs().mean() < 0.05 / 127.5
+    video, spread = rung.average(chosen, plan, wanted)
+    assert torch.allclose(video, wanted, atol=0.5 / 127.5)
+    assert (video - wanted).abs().mean() < 0.05 / 127.5
+    assert torch.allclose(spread.flatten(), 1 - plan.weights.square().sum(0))
 
 
 def test_a_place_takes_the_patch_that_costs_and_votes_make_cheapest():
