@@ -4,6 +4,9 @@ What a JPEG picture shows is not what was put into it. So frames that a model is
 they become what their own JPEG pictures show, and then a model that is written and read again draws the same
 video to the bit. Frames that are not settled, those of models of before, are written as WebP pictures without
 loss.
+
+Each picture is off by other errors, which would flicker where nothing moves. So a block of pixels that
+changes by less than a level stays as the frame before shows it, as in every video codec.
 """
 
 import io
@@ -12,13 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# of JPEG; a frame is tried with the next one where it goes on changing for so many rounds
-QUALITIES, ROUNDS = (92, 91, 90, 88, 85), 16
+QUALITY = 96  # of JPEG
+FORMER = (92, 91, 90, 88, 85)  # those of models saved before
+ROUNDS = 128  # of coding a frame until it stays as it is: 30 are usual, and one frame in thirty never does
+BLOCK = 8  # pixels, each way, that JPEG codes by themselves
+STILL = 1.0  # mean absolute change of a block, in levels of 255, below which it is shown as it was
 
 
 def settled(frames: Tensor) -> Tensor:
     """Frames `(3, K, h, w)`, uint8, changed a little such that `pack` keeps them in a small picture each."""
-    return _join([_settled(frame) for frame in _split(frames)]).to(frames.device)
+    shown: list[np.ndarray] = []
+    since = None  # each block of the frames as given, of the moment since when it is shown as it is
+    for frame in _split(frames):
+        if since is None:
+            since = frame
+        else:
+            still = _still_blocks(frame, since)
+            since, frame = np.where(still, since, frame), np.where(still, shown[-1], frame)
+        shown.append(_settled(frame))
+    return _join(shown).to(frames.device)
 
 
 def pack(frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,7 +41,7 @@ def pack(frames: Tensor) -> tuple[Tensor, Tensor]:
     how many each has, `(K,)`, int32. `unpack` gives the same frames back."""
     pictures = []
     for frame in _split(frames):
-        tried = (_jpeg(frame, quality) for quality in QUALITIES)
+        tried = (_jpeg(frame, quality) for quality in (QUALITY, *FORMER))
         kept = next((picture for picture in tried if np.array_equal(_opened(picture), frame)), None)
         pictures.append(kept or _encoded(frame, "WEBP", lossless=True, method=2))
     lengths = torch.tensor([len(picture) for picture in pictures], dtype=torch.int32)
@@ -46,14 +61,23 @@ def unpack(pictures: Tensor, lengths: Tensor, height: int, width: int) -> Tensor
     return _join([_opened(part.numpy().tobytes(), (width, height)) for part in parts])
 
 
+def _still_blocks(frame: np.ndarray, since: np.ndarray) -> np.ndarray:
+    """Which pixels lie in blocks that have not changed, `(h, w, 1)`, bool."""
+    height, width = frame.shape[:2]
+    change = np.abs(frame.astype(np.int16) - since)
+    beyond = [(0, -side % BLOCK) for side in (height, width)]
+    blocks = np.pad(change, [*beyond, (0, 0)], mode="edge")
+    blocks = blocks.reshape(-(-height // BLOCK), BLOCK, -(-width // BLOCK), BLOCK, 3).mean((1, 3, 4))
+    still = (blocks < STILL).repeat(BLOCK, 0).repeat(BLOCK, 1)
+    return still[:height, :width, None]
+
+
 def _settled(frame: np.ndarray) -> np.ndarray:
-    for quality in QUALITIES:
-        now = frame
-        for _ in range(ROUNDS):
-            before, now = now, _opened(_jpeg(now, quality))
-            if np.array_equal(before, now):
-                return now
-    return frame
+    for _ in range(ROUNDS):
+        before, frame = frame, _opened(_jpeg(frame, QUALITY))
+        if np.array_equal(before, frame):
+            break
+    return frame  # or what `pack` writes without loss: of another quality, all of it would flicker
 
 
 def _split(frames: Tensor) -> list[np.ndarray]:
