@@ -17,13 +17,19 @@ from torch import Tensor
 
 QUALITY = 96  # of JPEG
 FORMER = (92, 91, 90, 88, 85)  # those of models saved before
-ROUNDS = 128  # of coding a frame until it stays as it is: 30 are usual, and one frame in thirty never does
+ROUNDS = 128  # of coding a frame until it stays as it is: 30 are usual, some frames never do
+SMALLEST = (
+    64  # pixels, shorter side: in smaller frames the blocks that the border cuts would drift, and weigh more
+)
 BLOCK = 8  # pixels, each way, that JPEG codes by themselves
 STILL = 1.0  # mean absolute change of a block, in levels of 255, below which it is shown as it was
 
 
 def settled(frames: Tensor) -> Tensor:
-    """Frames `(3, K, h, w)`, uint8, changed a little such that `pack` keeps them in a small picture each."""
+    """Frames `(3, K, h, w)`, uint8, changed a little such that `pack` keeps them in a small picture each; as
+    they are where they are small anyway."""
+    if min(frames.shape[2:]) < SMALLEST:
+        return frames
     shown: list[np.ndarray] = []
     since = None  # each block of the frames as given, of the moment since when it is shown as it is
     for frame in _split(frames):
@@ -73,11 +79,12 @@ def _still_blocks(frame: np.ndarray, since: np.ndarray) -> np.ndarray:
 
 
 def _settled(frame: np.ndarray) -> np.ndarray:
+    now = frame
     for _ in range(ROUNDS):
-        before, frame = frame, _opened(_jpeg(frame, QUALITY))
-        if np.array_equal(before, frame):
-            break
-    return frame  # or what `pack` writes without loss: of another quality, all of it would flicker
+        before, now = now, _opened(_jpeg(now, QUALITY))
+        if np.array_equal(before, now):
+            return now
+    return frame  # which `pack` writes without loss: of another quality, all of it would flicker
 
 
 def _split(frames: Tensor) -> list[np.ndarray]:

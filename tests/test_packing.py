@@ -24,7 +24,7 @@ def frames_of(count: int = 6, height: int = 24, width: int = 32, noise: float = 
 
 @settings(max_examples=20, deadline=None)
 @given(
-    st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.sampled_from([0.0, 0.2, 1.0]), st.booleans()
+    st.integers(1, 3), st.integers(1, 90), st.integers(1, 90), st.sampled_from([0.0, 0.2, 1.0]), st.booleans()
 )
 def test_what_is_packed_is_unpacked_to_the_bit(count, height, width, noise, is_settled):
     frames = frames_of(count, height, width, noise)
@@ -33,17 +33,22 @@ def test_what_is_packed_is_unpacked_to_the_bit(count, height, width, noise, is_s
 
 
 def test_frames_settle_near_where_they_were_and_then_stay_and_are_small():
-    frames = frames_of(8, 48, 64)
+    frames = frames_of(8, 64, 96)
     calm = settled(frames)
     assert (calm.float() - frames.float()).square().mean().sqrt() < 7  # which is the noise of this clip
-    assert sum(torch.equal(settled(frame), frame) for frame in calm.split(1, 1)) >= 7
-    assert pack(calm)[0].numel() < 0.75 * pack(frames)[0].numel()  # of which those are without loss
+    assert sum(torch.equal(settled(frame), frame) for frame in calm.split(1, 1)) == 8
+    assert pack(calm)[0].numel() < 0.7 * pack(frames)[0].numel()  # of which those are without loss
     assert pack(frames)[0].numel() < frames.numel()
+
+
+def test_small_frames_stay_as_they_are():
+    frames = frames_of(3, 40, 80)
+    assert torch.equal(settled(frames), frames)
 
 
 def test_what_stands_still_does_not_flicker_and_what_moves_little_by_little_moves():
     rng = torch.Generator().manual_seed(0)
-    frames = frames_of(24, 44, 64)
+    frames = frames_of(24, 66, 80)
     frames[:, :, :, :24] = frames[:, :1, :, :24]  # three columns of blocks
     noisy = frames + torch.randint(-1, 2, frames.shape, generator=rng) * (
         torch.rand(frames.shape, generator=rng) < 0.2
@@ -53,7 +58,7 @@ def test_what_stands_still_does_not_flicker_and_what_moves_little_by_little_move
     assert moves[:, :24].max() == 0
     as_it_does = float((frames[:, 1:].float() - frames[:, :-1].float()).abs().mean())
     assert float(moves.mean()) == pytest.approx(as_it_does, rel=0.1)
-    brighter = torch.arange(60, 120).view(1, -1, 1, 1).expand(3, -1, 16, 16).to(torch.uint8) // 3
+    brighter = torch.arange(60, 120).view(1, -1, 1, 1).expand(3, -1, 64, 64).to(torch.uint8) // 3
     assert (settled(brighter).float() - brighter.float()).abs().mean(
         (0, 2, 3)
     ).max() < 1.5  # it never stays behind
