@@ -158,8 +158,8 @@ class PatchTransport(nn.Module):
             contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
             agreement: whether places take after their neighbours.
-            guided: whether fades follow the video below.
             max_frames: frames of the source that are kept.
+            guided: whether fades follow the video below.
         """
         super().__init__()
         *below, last = ladder(size)

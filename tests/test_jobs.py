@@ -305,16 +305,9 @@ def test_how_long_patches_last_and_whether_fades_are_guided_follow_from_the_clip
             )
             model = run.training.config.model
             made.append((model.patch_stride, model.guided_fades))
-    assert made == [
-        (2, True),
-        (4, False),
-        (2, True),
-        (2, False),
-        (8, False),
-        (4, False),
-        (8, True),
-        (8, False),
-    ]
+    quick, slow = made[:4], made[4:]
+    assert quick == [(2, True), (4, False), (2, True), (2, False)]
+    assert slow == [(8, False), (4, False), (8, True), (8, False)]
 
 
 def test_a_run_is_described_in_one_line(finished):

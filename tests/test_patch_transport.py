@@ -293,7 +293,7 @@ def test_a_fade_shows_more_of_the_choice_that_is_nearer_to_the_video_below():
         seen = torch.full((1, 3, 5, 20, 20), below, dtype=torch.float64)
         video, spread = rung.average(chosen, plan, seen)
         shown[below] = video.mean((0, 1, 3, 4))
-        assert torch.equal(video.flatten(3).amax(3), video.flatten(3).amin(3).clamp(min=-1))
+        assert torch.allclose(video, video[..., :1, :1])  # all places alike
         assert spread.shape == (1, 5, 20, 20) and (spread[:, 2] <= 0.5 + 1e-9).all()
     assert all(float(one[0]) == pytest.approx(-0.5, abs=0.01) for one in shown.values())
     assert all(float(one[4]) == pytest.approx(0.5, abs=0.01) for one in shown.values())
