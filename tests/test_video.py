@@ -696,6 +696,23 @@ def test_of_a_cut_file_the_good_frames_are_used_and_it_is_said(tmp_path, suffix,
         read_clip(path, min_frames=60)
 
 
+def test_a_frame_that_waits_for_one_that_was_cut_off_is_not_shown_in_its_place(tmp_path):
+    order = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=0:scenecut=0"}  # every fourth waits for three
+    path = encode(tmp_path / "a.mkv", texture(60), "libx264", "yuv420p", options=order)
+    whole, _ = read_clip(path)
+    with av.open(str(path)) as container:
+        packets = [(p.pts, p.pos) for p in container.demux(container.streams.video[0]) if p.size]
+    for k in range(len(packets) - 1, 0, -1):  # between two packets, so that the cut alone tells nothing
+        kept, lost = [pts for pts, _ in packets[:k]], [pts for pts, _ in packets[k:]]
+        if min(lost) < max(kept) < max(lost) - 50:
+            break
+    assert max(lost) - max(kept) < 130, "milliseconds, so few that the length alone does not tell"
+    path.write_bytes(path.read_bytes()[: packets[k][1]])
+    cut, info = read_clip(path)
+    assert torch.equal(cut, whole[:, :, : cut.shape[2]])
+    assert info.truncated and "is cut or damaged" in info.warnings[0]
+
+
 def test_of_a_cut_gif_the_good_frames_are_used(tmp_path):
     path = tmp_path / "a.gif"
     write_clip(path, texture(10), 20)

@@ -452,12 +452,14 @@ def _decode(container: Any, track: Any) -> Iterator[av.VideoFrame]:
                 yield frame
     except av.FFmpegError as error:
         problem = error.strerror or "invalid data"
-    if stated_end is not None and -math.inf < reached < stated_end - 2 * period - 0.05:
+    missing = 0.0 if stated_end is None or reached == -math.inf else stated_end - reached
+    if missing > 2 * period + 0.05:  # stated ends are not exact
         problem = problem or "the file is incomplete"
     with suppress(av.FFmpegError):
         for frame in track.codec_context.decode(None):  # those that waited for their turn
             gap = 0 if None in (shown, frame.pts) else (frame.pts - shown) * track.time_base
-            if problem and gap > 1.5 * period:
+            if gap > 1.5 * period and (problem or missing > 1.5 * period):
+                problem = problem or "the file is incomplete"
                 break  # the frame between was lost
             shown = frame.pts
             yield frame
