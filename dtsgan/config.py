@@ -55,6 +55,9 @@ class PyramidConfig:
 # how the deviation that averages of patches lose is restored: not, by a factor for each place, or by one for
 # each moment of a fade from one choice of patches to the next, of coarse and fine detail apart
 Contrast = Literal["flat", "overall", "steady"]
+# whether patches take after their neighbours, and by what: the moments of the source that these show, or what
+# they look like
+Agreement = Literal["none", "moments", "looks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ class ModelConfig:
     patch_frames: int = 112  # of the source that are kept, at most; of a longer one runs spread over it
     patch_passes: int = 1  # choices at each size but the last; later ones are of what the patches showed
     patch_agreement: bool = False  # patches take after their neighbours, in space and in time
+    matched_seams: bool = False  # they do by what these look like, not by which moments they are of
     guided_fades: bool = False  # where choices differ more is shown of what is nearer to the video below
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     steady_contrast: bool = False  # coarse and fine detail apart, and the more the further a fade is on
@@ -94,6 +98,8 @@ class ModelConfig:
             raise ConfigError("patch_transport refines the linear coarse model: use coarse=linear with it")
         if self.patch_agreement and not self.patch_transport:
             raise ConfigError("patch_agreement is between patches: use patch_transport=true with it")
+        if self.matched_seams and not self.patch_agreement:
+            raise ConfigError("matched_seams is a way of patch_agreement: set that to true, too")
         if self.guided_fades and not self.patch_transport:
             raise ConfigError("guided_fades are between patches: use patch_transport=true with them")
         if self.restore_contrast and not self.patch_transport:
@@ -104,6 +110,10 @@ class ModelConfig:
     @property
     def contrast(self) -> Contrast:
         return "steady" if self.steady_contrast else "overall" if self.restore_contrast else "flat"
+
+    @property
+    def agreement(self) -> Agreement:
+        return "looks" if self.matched_seams else "moments" if self.patch_agreement else "none"
 
     @property
     def margin(self) -> int:
@@ -306,7 +316,7 @@ _LEARNED = Config(
     model=ModelConfig(
         coarse="linear",
         patch_transport=True,
-        patch_stride=4,  # where the clip is known, what suits it; so it is with guided_fades
+        patch_stride=4,  # where the clip is known, what suits it; so with guided_fades and matched_seams
         patch_agreement=True,
         restore_contrast=True,
         steady_contrast=True,

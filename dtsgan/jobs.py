@@ -100,8 +100,10 @@ def train(
         named = {name.rpartition(".")[2] for name in changes}
         if "patch_stride" not in named:
             config = config.with_settings({"patch_stride": natural_stride(clip)})
-        if "guided_fades" not in named:  # what is slower would jump
-            config = config.with_settings({"guided_fades": config.model.patch_stride == 2})
+        quick, agrees = config.model.patch_stride == 2, config.model.patch_agreement
+        # fades that are guided would jump in what is slower; what is quick hides its seams
+        suited = {"guided_fades": quick, "matched_seams": agrees and not quick}
+        config = config.with_settings({name: v for name, v in suited.items() if name not in named})
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))
     check_memory(config, clip.shape[2], (clip.shape[3], clip.shape[4]), place)

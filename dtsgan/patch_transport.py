@@ -12,9 +12,10 @@ is flat: each place's deviation over time is made that of the source again, with
 Patches that were chosen apart disagree where they overlap and where one follows the other: outlines fray, and
 fades are haze. So a place then takes after its neighbours: of patches that would do about as well it takes
 the one that goes on what most of them show, beside it and before and after it (coherence, Ashikhmin 2001,
-"Synthesizing natural textures"). Models saved before do without, or choose once more below the finest size,
-of what the patches showed together (the alternation of Kwatra et al. 2005, "Texture optimization for
-example-based synthesis").
+"Synthesizing natural textures"), or, where patches last long, the one that looks most like what goes on what
+they show, so that seams lie where they do not show (Kwatra et al. 2003, "Graphcut textures"). Models saved
+before do without, or choose once more below the finest size, of what the patches showed together (the
+alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis").
 
 Patches are chosen every few frames and last from one choice to the next and beyond, so that what moves in
 them moves as it did; each fades into the one after it. How many frames that is follows from how fast the
@@ -36,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dtsgan.config import Contrast
+from dtsgan.config import Agreement, Contrast
 from dtsgan.packing import settled
 from dtsgan.pyramid import Size, resize, upsample, upsampling
 
@@ -59,6 +60,8 @@ AGREED_SIGMA = 1.5  # where neighbours agree: they lose little by it, and where 
 CONTRASTS = (1 / 1.8, 1.8)  # least and most; a place that hardly moves is not blown up
 BESIDE, IN_TIME = 0.2, 0.4  # what a neighbour's vote weighs, in units of the patches' variance
 ROUNDS = 4  # of voting
+SEAM = 0.4  # what it weighs how far a patch is, squared, from what would go on its neighbour
+MATCHINGS = 8  # rounds of that, at most
 NEARER = 0.1  # of a place's variance: a choice that is so much further from the video below counts 1/e of it
 STILL = 2e-3  # added to that variance, or the noise of a place that hardly moves would decide
 CHANNEL_BITS = 21  # of a whole number of 64 bits, for the sum of one colour: 8 of a pixel, 13 of its weight
@@ -150,14 +153,15 @@ class PatchTransport(nn.Module):
 
     def __init__(
         self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1,
-        agreement: bool = False, max_frames: int = MAX_FRAMES, guided: bool = False,
+        agreement: Agreement = "none", max_frames: int = MAX_FRAMES, guided: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
             stride: frames between the choices of patches; see `PatchTimes`.
             contrast: whether the deviation that averages lose is restored.
             passes: rungs of each size but the last.
-            agreement: whether places take after their neighbours.
+            agreement: whether places take after their neighbours, and by what: the moment of the source
+                that these show, or what it looks like.
             max_frames: frames of the source that are kept.
             guided: whether fades follow the video below.
         """
@@ -172,10 +176,12 @@ class PatchTransport(nn.Module):
         self.centres = [i for i in within if kept[i + reach] - kept[i - reach] == 2 * reach]
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
+        # at the finest of several sizes this would cost twice what it does at all others, and shows no more
+        finest: Agreement = "moments" if agreement == "looks" and below else agreement
         self.rungs = nn.ModuleList(
             Rung(
-                size, len(self.centres), stride, contrast, agreement, k > 0 and size == self.sizes[k - 1],
-                guided,
+                size, len(self.centres), stride, contrast, finest if size == last else agreement,
+                k > 0 and size == self.sizes[k - 1], guided,
             )
             for k, size in enumerate(self.sizes)
         )  # fmt: skip
@@ -291,21 +297,23 @@ class Rung(nn.Module):
     contrast: Tensor | None
 
     def __init__(
-        self, size: Size, num_patches: int, stride: int, contrast: Contrast, agreement: bool = False,
-        is_repeat: bool = False, guided: bool = False,
+        self, size: Size, num_patches: int, stride: int, contrast: Contrast,
+        agreement: Agreement = "none", is_repeat: bool = False, guided: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
-            agreement: whether places take after their neighbours.
+            agreement: whether places take after their neighbours, and by what: the moment of the source
+                that these show, or what it looks like.
             is_repeat: of the rung below, whose basis it shares.
             guided: whether fades follow the video below.
         """
         super().__init__()
         self.size, self.is_repeat, self.agreement, self.guided = size, is_repeat, agreement, guided
+        self.agrees = agreement != "none"
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
         # frames of the video below that are needed before and after each frame
-        self.margin = 2 * self.reach + (stride if agreement else 0)
+        self.margin = 2 * self.reach + (stride if self.agrees else 0)
         count = min(COMPARED, 2 * self.reach + 1)
         self.compared = [round(k * self.reach * 2 / (count - 1)) - self.reach for k in range(count)]
         places = self.grid[0] * self.grid[1]
@@ -318,7 +326,7 @@ class Rung(nn.Module):
 
     def around(self, numbers: list[int]) -> list[int]:
         """The anchors at which something must be known to choose at these, which follow each other."""
-        return [numbers[0] - 1, *numbers, numbers[-1] + 1] if self.agreement else numbers
+        return [numbers[0] - 1, *numbers, numbers[-1] + 1] if self.agrees else numbers
 
     def find_basis(self, clip: Tensor, centres: list[int], color_matrix: Tensor) -> None:
         """Principal components of how patches `(3, K, h, w)` differ from their place's mean."""
@@ -357,8 +365,8 @@ class Rung(nn.Module):
         keys -= self.mean
         largest = torch.maximum(keys.amax((0, 2)), -keys.amin((0, 2)))
         self.gain = LIMIT / largest.clamp(min=1e-3)[:, None]
-        self.keys = keys.mul_(self.gain).round_().float().permute(1, 2, 0).contiguous()  # P d n
-        self.lengths = self.keys.square().sum(1)[:, None]  # P 1 n
+        self.keys = keys.mul_(self.gain).round_().float().transpose(0, 1).contiguous()  # P n d
+        self.lengths = self.keys.square().sum(2)[:, None]  # P 1 n
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
         self.variance = smoothed(clip.var(1, correction=0).sum(0)) + STILL  # 1 h w
@@ -374,7 +382,7 @@ class Rung(nn.Module):
         self.pixels = packed.flatten()
         rows, columns = (STRIDE * torch.arange(side, device=values.device) for side in self.grid)
         self.corners = (self.padded[1] * rows[:, None] + columns).flatten()  # P, where a patch begins
-        sigma = AGREED_SIGMA if self.agreement else SPATIAL_SIGMA
+        sigma = AGREED_SIGMA if self.agrees else SPATIAL_SIGMA
         window = torch.exp(-((torch.arange(PATCH) - PATCH // 2).double() ** 2) / (2 * sigma**2))
         window = window[:, None] * window
         most = max(float(window[y::STRIDE, x::STRIDE].sum()) for y, x in product(range(STRIDE), repeat=2))
@@ -406,7 +414,7 @@ class Rung(nn.Module):
         """
         for low in range(0, len(queries), 32):
             block = slice(low, low + 32)
-            cost = self.lengths[block] - 2 * queries[block] @ self.keys[block]  # P M n
+            cost = self.lengths[block] - 2 * queries[block] @ self.keys[block].mT  # P M n
             unit = self.lengths[block].mean(2, keepdim=True).clamp(min=1)
             cost = cost / unit
             price = torch.zeros_like(cost[:, :1])  # of a real patch, P 1 n
@@ -426,42 +434,49 @@ class Rung(nn.Module):
         """The patch for each place at the anchors whose neighbours are known: `features` `(P, B, A, d)` at
         the frames `times` to indices `(B, A', P)`, A' = A - 2 where places take after their neighbours."""
         costs = self.costs(features, new)
-        first = costs.argmin(3)
-        return self.agreed(costs[:, :, 1:-1], first, times) if self.agreement else first.permute(1, 2, 0)
+        first = self.first(costs)
+        return self.agreed(costs[:, :, 1:-1], first, times) if self.agrees else first.permute(1, 2, 0)
 
     def costs(self, features: Tensor, new: float = 1.0) -> Tensor:
         """What each patch would cost: `features` `(P, B, A, d)` to `(P, B, A, n)`, whole numbers. `new`
         weights the potentials."""
         prices = self.lengths - (self.potentials.float() * POTENTIAL_UNIT * new).round()[:, None]
-        return (prices - 2 * features.flatten(1, 2) @ self.keys).unflatten(1, features.shape[1:3])
+        return (prices - 2 * features.flatten(1, 2) @ self.keys.mT).unflatten(1, features.shape[1:3])
+
+    def first(self, costs: Tensor) -> Tensor:
+        """What each place takes before it knows its neighbours in time: `(P, B, A, n)` to `(P, B, A)`."""
+        cheapest = costs.argmin(3)
+        return self._matched(costs, cheapest) if self.agreement == "looks" else cheapest
 
     def agreed(self, costs: Tensor, first: Tensor, times: list[int]) -> Tensor:
         """The patch for each place, by its costs and by what its neighbours show.
 
-        A neighbour votes for the patch that goes on what it shows: one beside it for the same moment of the
-        source, one before or after it for the moment as much later or earlier. Those in time vote with what
-        they chose first, so that a choice depends on its neighbours in time and on no others.
+        What goes on what a neighbour shows is, of one beside it, the same moment of the source, of one before
+        or after it the moment as much later or earlier. Those in time count with what they took at first, so
+        that a choice depends on its neighbours in time and on no others.
 
         Args:
             costs: `(P, B, A, n)`, at A anchors that follow each other.
-            first: `(P, B, A + 2)`, what is cheapest there, and at the anchors before and after them.
+            first: `(P, B, A + 2)`, from `first`, there and at the anchors before and after them.
             times: frames of these A + 2 anchors.
 
         Returns:
             Indices `(B, A, P)`.
         """
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        wanted = torch.stack(
+            [
+                self._continued(first[:, :, :-2], steps[:-1]),
+                self._continued(first[:, :, 2:], [-step for step in steps[1:]]),
+            ],
+            3,
+        )
+        if self.agreement == "looks":
+            return self._matched(costs, first[:, :, 1:-1], wanted).permute(1, 2, 0)
         unit = self.lengths.double().mean(2).float()[:, :, None, None]  # P 1 1 1
         beside, in_time = (BESIDE * unit).round(), (IN_TIME * unit).round()
         costs = costs.clone()
-        steps = [later - earlier for earlier, later in pairwise(times)]
-        for votes, offsets in (
-            (first[:, :, :-2], steps[:-1]),
-            (first[:, :, 2:], [-step for step in steps[1:]]),
-        ):
-            moved = torch.stack([self._moved(offset) for offset in offsets])  # A n
-            wanted = moved[torch.arange(len(moved), device=votes.device), votes]  # P B A
-            weights = torch.where(wanted < 0, 0.0, -in_time[..., 0])
-            costs.scatter_add_(3, wanted.clamp(min=0)[..., None], weights[..., None])
+        costs.scatter_add_(3, wanted.clamp(min=0), torch.where(wanted < 0, 0.0, -in_time))
         cheapest = costs.argmin(3, keepdim=True)  # P B A 1
         chosen = first[:, :, 1:-1]
         for _ in range(ROUNDS):
@@ -475,6 +490,47 @@ class Rung(nn.Module):
             costs.scatter_add_(3, around, weights)
             chosen = candidates.gather(3, best)[..., 0]
         return chosen.permute(1, 2, 0)
+
+    def _matched(self, costs: Tensor, chosen: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """The patches that cost least together with their seams: how far each is, squared, from what would go
+        on what its neighbours show. By iterated conditional modes; moves are to what a neighbour asks for.
+
+        Args:
+            costs: `(P, B, A, n)`.
+            chosen: `(P, B, A)`, what to begin with.
+            wanted: `(P, B, A, 2)`, what would go on the neighbours in time; -1 where nothing would.
+
+        Returns:
+            Indices as `chosen`.
+        """
+        count = costs.shape[3]
+        keys, lengths, costs = self.keys.flatten(0, 1), self.lengths.flatten(), costs.flatten()
+        places = torch.arange(len(chosen), device=keys.device).repeat_interleave(chosen[0].numel())
+        at = torch.arange(len(places), device=keys.device)  # where something may change
+        for _ in range(MATCHINGS):
+            around = self._around(chosen).flatten(0, 2)
+            around = (around if wanted is None else torch.cat([around, wanted.flatten(0, 2)], 1))[at]
+            own = chosen.flatten()[at, None]
+            divided = ((around != own) & (around >= 0)).any(1)
+            at, around, own = at[divided], around[divided], own[divided]
+            known = around >= 0
+            candidates = torch.cat([own, torch.where(known, around, own)], 1)  # M c
+            patches = places[at, None] * count + candidates
+            looks = keys.index_select(0, patches.flatten()).unflatten(0, patches.shape)  # M c d
+            square = lengths[patches]
+            apart = square[:, :, None] + square[:, None, 1:] - 2 * looks @ looks[:, 1:].mT  # M c c-1
+            seams = (apart * known[:, None]).double().sum(2)  # in float32 more than two need not be exact
+            alone = costs[at[:, None] * count + candidates]
+            best = candidates.gather(1, (alone + SEAM * seams).argmin(1, keepdim=True))[:, 0]
+            before, chosen = chosen, chosen.flatten().index_copy(0, at, best).view_as(chosen)
+            changed = (chosen != before).unflatten(0, self.grid).flatten(2).float().permute(2, 0, 1)
+            at = F.max_pool2d(changed, 3, 1, 1).permute(1, 2, 0).flatten().nonzero()[:, 0]
+        return chosen
+
+    def _continued(self, votes: Tensor, steps: list[int]) -> Tensor:
+        """What goes on `votes`, `(P, B, A)`, so many frames later; -1 where nothing does."""
+        moved = torch.stack([self._moved(step) for step in steps])  # A n
+        return moved[torch.arange(len(moved), device=votes.device), votes]
 
     def _around(self, chosen: Tensor) -> Tensor:
         """What eight neighbours of each place show, `(P, B, A)` to `(P, B, A, 8)`; beyond the border -1."""

@@ -184,7 +184,7 @@ class PatchSource:
         self.new = min(1.0, draw.blend[1])
         self.next = start
         self.frames: Tensor | None = None  # of the video below, those before `next` that are needed again
-        # by the number of the anchor: what patches cost there and which is cheapest, until a choice is made
+        # by the number of the anchor: what patches cost there and what is taken first, until a choice is made
         self.costs: dict[int, Tensor] = {}  # P B n
         self.first: dict[int, Tensor] = {}  # P B
         self.chosen: dict[int, Tensor] = {}  # B P
@@ -201,7 +201,7 @@ class PatchSource:
             around = self.rung.around(missing)
             self._compare(frames, [number for number in around if number not in self.first])
             first = torch.stack([self.first[number] for number in around], 2)  # P B A
-            if self.rung.agreement:
+            if self.rung.agrees:
                 costs = torch.stack([self.costs[number] for number in missing], 2)
                 chosen = self.rung.agreed(costs, first, [self.times.anchor(number) for number in around])
             else:
@@ -223,7 +223,7 @@ class PatchSource:
             at = [self.times.anchor(number) - self.next + self.rung.margin for number in here]
             costs = self.rung.costs(self.rung.features(frames, at), new)  # P B A n
             self.costs |= zip(here, costs.unbind(2), strict=True)
-            self.first |= zip(here, costs.argmin(3).unbind(2), strict=True)
+            self.first |= zip(here, self.rung.first(costs).unbind(2), strict=True)
 
     def _new_at(self, number: int) -> float:
         return self.new * self.guidance.chance(self.draw, self.times.anchor(number))

@@ -292,22 +292,31 @@ def test_the_layout_is_measured_where_none_is_given(tmp_path):
     assert found == ["free", "anchored"]
 
 
-def test_how_long_patches_last_and_whether_fades_are_guided_follow_from_the_clip(tmp_path):
+def test_how_patches_last_fade_and_match_follows_from_the_clip(tmp_path):
     t, y, x = torch.meshgrid(torch.arange(60), torch.arange(32), torch.arange(32), indexing="ij")
     made = []
     for speed in (1.2, 0.05):
         clip = torch.sin(0.6 * x + 0.3 * y - speed * t).expand(1, 3, -1, -1, -1) * 0.01 * (y + 20)
         video.write_clip(tmp_path / "clip.mkv", clip.clamp(-1, 1), FPS)
-        for settings in ({}, {"patch_stride": 4}, {"guided_fades": "true"}, {"model.guided_fades": "false"}):
+        for settings in (
+            {}, {"patch_stride": 4}, {"guided_fades": "true"}, {"model.guided_fades": "false"},
+            {"matched_seams": "true"}, {"model.matched_seams": "false"}, {"patch_agreement": "false"},
+        ):  # fmt: skip
             path = tmp_path / f"{len(made)}"
             run = jobs.train(
                 tmp_path / "clip.mkv", path, "fast", layout="anchored", size=32, settings=settings
             )
             model = run.training.config.model
-            made.append((model.patch_stride, model.guided_fades))
-    quick, slow = made[:4], made[4:]
-    assert quick == [(2, True), (4, False), (2, True), (2, False)]
-    assert slow == [(8, False), (4, False), (8, True), (8, False)]
+            made.append((model.patch_stride, model.guided_fades, model.agreement))
+    quick, slow = made[:7], made[7:]
+    assert quick == [
+        (2, True, "moments"), (4, False, "looks"), (2, True, "moments"), (2, False, "moments"),
+        (2, True, "looks"), (2, True, "moments"), (2, True, "none"),
+    ]  # fmt: skip
+    assert slow == [
+        (8, False, "looks"), (4, False, "looks"), (8, True, "looks"), (8, False, "looks"),
+        (8, False, "looks"), (8, False, "moments"), (8, False, "none"),
+    ]  # fmt: skip
 
 
 def test_a_run_is_described_in_one_line(finished):

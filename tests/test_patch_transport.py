@@ -19,12 +19,14 @@ from dtsgan.patch_transport import (
     BESIDE,
     IN_TIME,
     LIMIT,
+    MATCHINGS,
     MAX_FRAMES,
     NUM_FEATURES,
     PATCH,
     POTENTIAL_UNIT,
     ROUNDS,
     RUN,
+    SEAM,
     SPATIAL_SIGMA,
     PatchTimes,
     PatchTransport,
@@ -45,13 +47,13 @@ CLIP = make_clip(60, 40, 48)
 
 def fitted(
     clip: Tensor, components: int, stride: int = 4, passes: int = 1, agreement: bool = False,
-    steady: bool = True, guided: bool = False,
+    steady: bool = True, guided: bool = False, seams: bool = False,
 ) -> PyramidGenerator:  # fmt: skip
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
         patch_stride=stride, patch_passes=passes, patch_agreement=agreement, restore_contrast=True,
-        steady_contrast=steady, guided_fades=guided, whiten=True,
+        steady_contrast=steady, guided_fades=guided, matched_seams=seams, whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -62,11 +64,15 @@ def fitted(
 @pytest.fixture(
     scope="module",
     params=[(1, 1), (2, 1), (4, 1), (2, 2), (1, 1, True), (4, 1, True), (1, 1, True, True, True),
-            (4, 1, True, True, True)],
-    ids=lambda p: f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2) + ", guided" * (len(p) > 4),
+            (4, 1, True, True, True), (4, 1, True, True, True, True)],
+    ids=lambda p: (
+        f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2) + ", guided" * (len(p) > 4)
+        + ", seams" * (len(p) > 5)
+    ),
 )  # fmt: skip
 def scene(request) -> PyramidGenerator:
-    """Waves, with two rungs, of which the first may be there twice; neighbours may agree, fades be guided."""
+    """Waves, with two rungs, of which the first may be there twice; neighbours may agree, also by what they
+    look like, and fades be guided."""
     return fitted(CLIP, 12, *request.param)
 
 
@@ -263,7 +269,7 @@ def test_places_that_take_after_their_neighbours_agree_with_them_in_space_and_in
 
 
 def test_a_vote_is_for_what_goes_on_and_never_across_a_gap_of_the_source():
-    rung = Rung((8, 8), 6, 2, "flat", agreement=True)
+    rung = Rung((8, 8), 6, 2, "flat", agreement="moments")
     rung.moments = torch.tensor([2, 3, 4, 50, 51, 52])
     assert rung._moved(2).tolist() == [2, -1, -1, 5, -1, -1]
     assert rung._moved(-1).tolist() == [-1, 0, 1, -1, 3, 4]
@@ -318,7 +324,7 @@ def test_a_fade_that_follows_the_video_below_is_nearer_to_it_and_seldom_shows_tw
     assert twice[0] < 0.9 * twice[1]
 
 
-@given(st.integers(1, 30), st.sampled_from([False, True]))
+@given(st.integers(1, 30), st.sampled_from(["none", "moments"]))
 @settings(max_examples=20)
 def test_an_average_of_patches_of_one_frame_is_that_frame(side, agreement):
     clip = torch.rand(3, 6, side, 9) * 2 - 1
@@ -331,7 +337,7 @@ def test_an_average_of_patches_of_one_frame_is_that_frame(side, agreement):
     assert torch.allclose(shown[:, 1], (clip[:, 3] + clip[:, 1]).double() / 2, atol=1 / 127)
 
 
-@pytest.mark.parametrize("agreement", [False, True])
+@pytest.mark.parametrize("agreement", ["none", "moments", "looks"])
 def test_an_average_weighs_each_patch_by_how_near_its_middle_is(agreement):
     torch.manual_seed(0)
     clip = torch.rand(3, 8, 12, 15) * 2 - 1
@@ -340,7 +346,7 @@ def test_an_average_weighs_each_patch_by_how_near_its_middle_is(agreement):
     plan = Plan.of(PatchTimes(2), 0, 3)
     chosen = torch.randint(6, (2, len(plan.numbers), rung.grid[0] * rung.grid[1]))
 
-    sigma = AGREED_SIGMA if agreement else SPATIAL_SIGMA
+    sigma = SPATIAL_SIGMA if agreement == "none" else AGREED_SIGMA
     near = torch.exp(-((torch.arange(PATCH).double() - PATCH // 2) ** 2) / (2 * sigma**2))
     window = (near[:, None] * near).flatten()[:, None]
     r = PATCH // 2
@@ -364,7 +370,7 @@ def test_an_average_weighs_each_patch_by_how_near_its_middle_is(agreement):
 
 def test_a_place_takes_the_patch_that_costs_and_votes_make_cheapest():
     torch.manual_seed(0)
-    rung = Rung((7, 9), 6, 2, "flat", agreement=True)
+    rung = Rung((7, 9), 6, 2, "flat", agreement="moments")
     rung.moments, rung.lengths = torch.arange(6), torch.full((20, 1, 6), 1e5)
     first, costs = torch.randint(6, (20, 1, 4)), torch.randint(100_000, (20, 1, 2, 6)).float()
     chosen = first[:, 0, 1:-1].clone()
@@ -383,9 +389,57 @@ def test_a_place_takes_the_patch_that_costs_and_votes_make_cheapest():
     assert torch.equal(agreed[0].T, chosen)
 
 
+def test_a_place_takes_the_patch_that_costs_and_seams_make_cheapest():
+    torch.manual_seed(0)
+    rung = Rung((7, 9), 6, 2, "flat", agreement="looks")
+    rung.moments, rung.keys = torch.arange(6), torch.randint(-255, 256, (20, 6, NUM_FEATURES)).float()
+    rung.lengths = rung.keys.square().sum(2)[:, None]
+    costs = torch.randint(30_000_000, (20, 1, 4, 6)).float()
+
+    def best(here: Tensor, now: Tensor, place: int, around: list[int]) -> int:
+        """Of what a place shows and what would go on its neighbours, what costs least with its seams."""
+        apart = [(rung.keys[place] - rung.keys[place, one]).square().sum(1) for one in around]
+        total = here.double() + SEAM * sum(apart).double()
+        return min([int(now), *around], key=lambda one: float(total[one]))
+
+    def settle(costs: Tensor, chosen: Tensor, wanted: Tensor | None) -> Tensor:
+        for _ in range(MATCHINGS):
+            before = chosen.clone()
+            for y, x, a in product(range(4), range(5), range(chosen.shape[1])):
+                nearby = product(range(max(0, y - 1), min(4, y + 2)), range(max(0, x - 1), min(5, x + 2)))
+                around = [int(before[5 * v + u, a]) for v, u in nearby if (v, u) != (y, x)]
+                place = 5 * y + x
+                if wanted is not None:
+                    around += [int(one) for one in wanted[place, a] if one >= 0]
+                chosen[place, a] = best(costs[place, 0, a], before[place, a], place, around)
+        return chosen
+
+    first = settle(costs, costs[:, 0].argmin(2), None)
+    assert torch.equal(rung.first(costs)[:, 0], first)
+    wanted = torch.stack([first[:, :-2] + 2, first[:, 2:] - 2], 2)
+    wanted[(wanted < 0) | (wanted > 5)] = -1
+    settled = settle(costs[:, :, 1:-1], first[:, 1:-1].clone(), wanted)
+    assert torch.equal(rung.agreed(costs[:, :, 1:-1], first[:, None], [0, 2, 4, 6])[0].T, settled)
+    assert not torch.equal(settled, first[:, 1:-1]) and not torch.equal(first, costs[:, 0].argmin(2))
+
+
+def test_patches_that_match_look_more_like_what_goes_on_beside_them():
+    clip, _ = read_clip(Path(__file__).parent.parent / "examples" / "flag.mp4", size=40)
+    seams = {}
+    for matched in (False, True):
+        pyramid = fitted(clip, 60, agreement=True, seams=matched)
+        rung = pyramid.transport.prepared()[0]
+        video = on_grid(LinearSource(pyramid.scales[0], Draw(seeds=range(4)), 0).take(70))
+        chosen = chosen_at_anchors(pyramid, rung, video)[0].flatten(0, 1).T  # P A
+        place = torch.arange(len(chosen)).unflatten(0, rung.grid)[:, :-1].flatten()  # all but the last column
+        here, beside = rung.keys[place[:, None], chosen[place]], rung.keys[place[:, None], chosen[place + 1]]
+        seams[matched] = float((here - beside).square().sum(2).mean() / rung.lengths.mean())
+    assert seams[True] < 0.7 * seams[False], seams
+
+
 def test_potentials_of_any_strength_count_in_full():
     rung = Rung((7, 9), 3, 2, "flat")
-    rung.lengths, rung.keys = torch.zeros(20, 1, 3), torch.zeros(20, NUM_FEATURES, 3)
+    rung.lengths, rung.keys = torch.zeros(20, 1, 3), torch.zeros(20, 3, NUM_FEATURES)
     rung.potentials[:] = torch.tensor([-32768, 600, 32767])
     costs = rung.costs(torch.zeros(20, 1, 1, NUM_FEATURES))
     assert costs[0, 0, 0].tolist() == [32768 * 64, -600 * 64, -32767 * 64]
