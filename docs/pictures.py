@@ -57,6 +57,28 @@ def draw_futures() -> None:
     write_clip(DOCS / "futures.webp", side_by_side(still, loop, slow), fps=16)
 
 
+def draw_predictions() -> None:
+    """A frame of smoke and one of caustics, each beside two of its futures."""
+    rows = []
+    for name in ("smoke", "caustics"):
+        model = DTSGAN.from_pretrained(name)
+        source, _ = read_clip(ROOT / "examples" / f"{name}.mp4", size=min(model.size))
+        picture = source[0, :, source.shape[2] // 2]
+        still = picture[None, :, None].expand(-1, -1, 48, -1, -1)
+        rows.append(side_by_side(still, *(model.predict(picture, 48, seed=seed) for seed in range(2))))
+    gap = torch.ones_like(rows[0][:, :, :, :4])
+    write_clip(DOCS / "predictions.webp", torch.cat([rows[0], gap, rows[1]], dim=3), fps=16)
+
+
+def draw_editing() -> None:
+    """Video, a flame copied to another place, plainly, and the same, drawn anew."""
+    model = DTSGAN.from_pretrained("fire")
+    clip, _ = read_clip(ROOT / "examples" / "fire.mp4", size=min(model.size))
+    clip = clip[:, :, :48]
+    plain, mask = plain_edit(model, clip, Edit(op="copy", box=(40, 60, 50, 80), to=(5, 60), delay=12))
+    write_clip(DOCS / "editing.webp", side_by_side(clip, plain, model.edit(plain, mask)), fps=16)
+
+
 def draw_erased() -> None:
     """Video, the place that is erased, and what is drawn there."""
     model = DTSGAN.from_pretrained("ocean")
@@ -175,7 +197,13 @@ def on_phone(scene: Callable[[Page], None]) -> Picture:
     return Picture(scene, width=390, window=(390, 844), dark=True)
 
 
-DRAWINGS = {"textures": draw_textures, "futures": draw_futures, "erased": draw_erased}
+DRAWINGS = {
+    "textures": draw_textures,
+    "futures": draw_futures,
+    "predictions": draw_predictions,
+    "editing": draw_editing,
+    "erased": draw_erased,
+}
 PICTURES = {
     "page": Picture(gallery, width=1280),
     "page_phone": on_phone(gallery),

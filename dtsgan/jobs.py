@@ -100,9 +100,13 @@ def train(
         named = {name.rpartition(".")[2] for name in changes}
         if "patch_stride" not in named:
             config = config.with_settings({"patch_stride": natural_stride(clip)})
-        quick, agrees = config.model.patch_stride == 2, config.model.patch_agreement
-        # fades that are guided would jump in what is slower; what is quick hides its seams
-        suited = {"guided_fades": quick, "matched_seams": agrees and not quick}
+        stride = config.model.patch_stride
+        # what is slow would jump by guided fades; matched seams cost some of what is new, and are seen in
+        # what is neither quick nor slow
+        suited = {
+            "guided_fades": stride == 2,
+            "matched_seams": stride == 4 and config.model.patch_agreement,
+        }
         config = config.with_settings({name: v for name, v in suited.items() if name not in named})
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))

@@ -12,7 +12,7 @@ is flat: each place's deviation over time is made that of the source again, with
 Patches that were chosen apart disagree where they overlap and where one follows the other: outlines fray, and
 fades are haze. So a place then takes after its neighbours: of patches that would do about as well it takes
 the one that goes on what most of them show, beside it and before and after it (coherence, Ashikhmin 2001,
-"Synthesizing natural textures"), or, where patches last long, the one that looks most like what goes on what
+"Synthesizing natural textures"), or, in flags and the like, the one that looks most like what goes on what
 they show, so that seams lie where they do not show (Kwatra et al. 2003, "Graphcut textures"). Models saved
 before do without, or choose once more below the finest size, of what the patches showed together (the
 alternation of Kwatra et al. 2005, "Texture optimization for example-based synthesis").

@@ -314,7 +314,7 @@ def test_how_patches_last_fade_and_match_follows_from_the_clip(tmp_path):
         (2, True, "looks"), (2, True, "moments"), (2, True, "none"),
     ]  # fmt: skip
     assert slow == [
-        (8, False, "looks"), (4, False, "looks"), (8, True, "looks"), (8, False, "looks"),
+        (8, False, "moments"), (4, False, "looks"), (8, True, "moments"), (8, False, "moments"),
         (8, False, "looks"), (8, False, "moments"), (8, False, "none"),
     ]  # fmt: skip
 
