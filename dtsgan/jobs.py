@@ -27,7 +27,7 @@ from dtsgan.config import preset as find_preset
 from dtsgan.errors import ConfigError, DTSGANError, RunError
 from dtsgan.estimate import check_memory, estimate
 from dtsgan.model import DTSGAN
-from dtsgan.patch_transport import natural_stride
+from dtsgan.patch_transport import has_outlines, natural_stride
 from dtsgan.predict import TIME_SHARE, EncoderTraining
 from dtsgan.pyramid import is_stationary_in_space, resize, scale_sizes
 from dtsgan.rundir import RunDir, write_json
@@ -100,12 +100,11 @@ def train(
         named = {name.rpartition(".")[2] for name in changes}
         if "patch_stride" not in named:
             config = config.with_settings({"patch_stride": natural_stride(clip)})
-        stride = config.model.patch_stride
-        # what is slow would jump by guided fades; matched seams cost some of what is new, and are seen in
-        # what is neither quick nor slow
+        stride, agrees = config.model.patch_stride, config.model.patch_agreement
+        # what is slow would jump by guided fades; matched seams cost some of what is new
         suited = {
             "guided_fades": stride == 2,
-            "matched_seams": stride == 4 and config.model.patch_agreement,
+            "matched_seams": agrees and stride == 4 and has_outlines(clip),
         }
         config = config.with_settings({name: v for name, v in suited.items() if name not in named})
     if size is not None:

@@ -310,13 +310,27 @@ def test_how_patches_last_fade_and_match_follows_from_the_clip(tmp_path):
             made.append((model.patch_stride, model.guided_fades, model.agreement))
     quick, slow = made[:7], made[7:]
     assert quick == [
-        (2, True, "moments"), (4, False, "looks"), (2, True, "moments"), (2, False, "moments"),
+        (2, True, "moments"), (4, False, "moments"), (2, True, "moments"), (2, False, "moments"),
         (2, True, "looks"), (2, True, "moments"), (2, True, "none"),
     ]  # fmt: skip
     assert slow == [
-        (8, False, "moments"), (4, False, "looks"), (8, True, "moments"), (8, False, "moments"),
+        (8, False, "moments"), (4, False, "moments"), (8, True, "moments"), (8, False, "moments"),
         (8, False, "looks"), (8, False, "moments"), (8, False, "none"),
     ]  # fmt: skip
+
+
+def test_seams_are_matched_where_outlines_sweep_over_the_scene(tmp_path):
+    t, _, x = torch.meshgrid(torch.arange(60), torch.arange(32), torch.arange(32), indexing="ij")
+    edge = 16 + 6 * torch.sin(0.25 * t)
+    found = []
+    for clip in (torch.sign(edge - x) * 0.8, torch.sin(0.3 * (edge - x)) * 0.8):  # an edge, a wave
+        video.write_clip(tmp_path / "clip.mkv", clip.expand(1, 3, -1, -1, -1), FPS)
+        run = jobs.train(
+            tmp_path / "clip.mkv", tmp_path / f"{len(found)}", "fast", layout="anchored", size=32,
+            settings={"patch_stride": 4},
+        )  # fmt: skip
+        found.append(run.training.config.model.agreement)
+    assert found == ["looks", "moments"]
 
 
 def test_a_run_is_described_in_one_line(finished):
