@@ -18,9 +18,7 @@ from torch import Tensor
 QUALITY = 96  # of JPEG
 FORMER = (92, 91, 90, 88, 85)  # those of models saved before
 ROUNDS = 128  # of coding a frame until it stays as it is: 30 are usual, some frames never do
-SMALLEST = (
-    64  # pixels, shorter side: in smaller frames the blocks that the border cuts would drift, and weigh more
-)
+SMALLEST = 64  # pixels, shorter side: in smaller frames the blocks that the border cuts weigh more, and drift
 BLOCK = 8  # pixels, each way, that JPEG codes by themselves
 STILL = 1.0  # mean absolute change of a block, in levels of 255, below which it is shown as it was
 

@@ -506,3 +506,8 @@ def test_any_small_scene_can_be_fitted_and_drawn(height, width, frames):
 def test_only_the_linear_model_can_have_it():
     with pytest.raises(ConfigError, match="coarse=linear"):
         ModelConfig(coarse="adversarial", patch_transport=True)
+
+
+def test_only_places_that_agree_can_match():
+    with pytest.raises(ConfigError, match="set that to true, too"):
+        ModelConfig(coarse="linear", patch_transport=True, matched_seams=True)
