@@ -185,7 +185,7 @@ class PatchTransport(nn.Module):
         self.centres = [i for i in within if kept[i + reach] - kept[i - reach] == 2 * reach]
         self.kept = kept
         self.register_buffer("clip", torch.zeros(3, len(kept), *size, dtype=torch.uint8))
-        # at the finest of several sizes this would cost twice what it does at all others, and shows no more
+        # at the finest of several sizes this would cost as much as at all others together, and shows no more
         finest: Agreement = "moments" if agreement == "looks" and below else agreement
         self.rungs = nn.ModuleList(
             Rung(
