@@ -129,10 +129,11 @@ def main() -> None:
             failed.append(f"{clip.stem} {preset}: {error}")
             continue
         found.pop("reference")  # a path of this machine
+        metrics = found.pop("metrics")  # the same for all
         cells[f"{clip.stem} {trained['preset']}"] = {
             "clip": clip.stem, "preset": trained["preset"], "trained": trained, "machine": before, **found
         }  # fmt: skip
-        write_json(kept, {"benchmark": "quality", "machine": before, "cells": cells})
+        write_json(kept, {"benchmark": "quality", "machine": before, "metrics": metrics, "cells": cells})
         write_text(arguments.out / "quality.md", "\n".join(markdown(cells.values())))
     if cells:
         write_text(arguments.out / "quality.md", "\n".join(markdown(cells.values())))

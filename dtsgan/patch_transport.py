@@ -48,6 +48,7 @@ SMALLEST, FACTOR = 20, 1.7  # the ladder: shorter side of its first rung, and ab
 MAX_FRAMES = 112  # frames of the source that are kept
 RUN = 28  # of a longer source, runs of so many frames are kept, spread over it; for long patches twice that
 NUM_FEATURES = 32  # principal components of a patch in which patches are compared
+MID_GREY = 128  # of a pixel's 256 levels, from which patches count them
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
 POTENTIAL_UNIT = 64
 GRID = 2.0**12  # colours are rounded to its inverse between rungs
@@ -361,24 +362,23 @@ class Rung(nn.Module):
         self._pack(values)
         self.centres = torch.tensor(centres, device=values.device)
         self.moments = torch.tensor(kept, device=values.device)[self.centres]  # in the source, ascending
-        numbers = {centre: n for n, centre in enumerate(centres)}
-        parts = self._parts()
-        basis = torch.cat([*parts], 1)  # p, f d
-        keys = basis.new_zeros(len(centres), self.grid[0] * self.grid[1], NUM_FEATURES)  # n P d
-        for frame in range(coarse.shape[1]):  # one at a time stays in the caches
-            seen = self._unfold(coarse[:, frame : frame + 1].double())[0] @ basis  # P, f d
-            for k, part in zip(self.compared, seen.chunk(len(parts), 1), strict=True):
-                if frame - k in numbers:
-                    keys[numbers[frame - k]] += part
-        self.mean = keys.mean(0)  # P d
-        keys -= self.mean
-        largest = torch.maximum(keys.amax((0, 2)), -keys.amin((0, 2)))
-        self.gain = LIMIT / largest.clamp(min=1e-3)[:, None]
-        self.keys = keys.mul_(self.gain).round_().float().transpose(0, 1).contiguous()  # P n d
-        self.lengths = self.keys.square().sum(2)[:, None]  # P 1 n
+        self.filters = self._filters()
+        self.keys = values.new_empty(self.grid[0] * self.grid[1], len(centres), NUM_FEATURES)  # P n d
+        for n in range(0, len(centres), 8):  # a few at a time, as a few places, stay in the caches
+            self.keys[:, n : n + 8] = self._seen(coarse[None], centres[n : n + 8])[0].transpose(0, 1)
+        means, gains, lengths = [], [], []
+        for keys in self.keys.split(128):
+            means.append(keys.double().mean(1).round().float())
+            keys -= means[-1][:, None]
+            gains.append(LIMIT / keys.abs().amax((1, 2)).clamp(min=1)[:, None])
+            keys *= gains[-1][:, None]
+            lengths.append(keys.round_().square().sum(2))
+        self.mean, self.gain = torch.cat(means), torch.cat(gains)  # P d, P 1
+        self.lengths = torch.cat(lengths)[:, None]  # P 1 n
         clip = values[:, :, None].double()  # 3 K 1 h w
         self.middle, self.lowest, self.highest = clip.mean(1), clip.amin(1), clip.amax(1)  # 3 1 h w
-        self.variance = smoothed(clip.var(1, correction=0).sum(0)) + STILL  # 1 h w
+        if self.guided:
+            self.variance = smoothed(clip.var(1, correction=0).sum(0)) + STILL  # 1 h w
 
     def _pack(self, values: Tensor) -> None:
         """Makes what is averaged: each pixel of `(3, K, h, w)` one whole number, its colours `CHANNEL_BITS`
@@ -526,9 +526,11 @@ class Rung(nn.Module):
             candidates = torch.cat([own, torch.where(known, around, own)], 1)  # M c
             patches = places[at, None] * count + candidates
             looks = keys.index_select(0, patches.flatten()).unflatten(0, patches.shape)  # M c d
-            square = lengths[patches]
-            apart = square[:, :, None] + square[:, None, 1:] - 2 * looks @ looks[:, 1:].mT  # M c c-1
-            seams = (apart * known[:, None]).double().sum(2)  # in float32 more than two need not be exact
+            # squares of distances from all that is asked for, but for what is the same for all candidates;
+            # in float32 the sum of more than half of the products need not be exact
+            asked = (looks[:, 1:] * known[:, :, None]).sum(1, keepdim=True)  # M 1 d
+            alike = sum(part.sum(2).double() for part in (looks * asked).chunk(2, 2))  # M c
+            seams = lengths[patches] * known.sum(1, keepdim=True).double() - 2 * alike
             alone = costs[at[:, None] * count + candidates]
             best = candidates.gather(1, (alone + SEAM * seams).argmin(1, keepdim=True))[:, 0]
             before, chosen = chosen, chosen.flatten().index_copy(0, at, best).view_as(chosen)
@@ -647,21 +649,30 @@ class Rung(nn.Module):
     def features(self, video: Tensor, at: list[int]) -> Tensor:
         """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
         size, at the frames `at`."""
-        parts = self._parts()
-        numbers = {frame: n for n, frame in enumerate(at)}
-        totals = (-self.mean).repeat(len(video), len(at), 1, 1)  # B A P d
-        for frame in sorted({anchor + k for anchor in at for k in self.compared}):
-            flat = self._unfold(video[:, :, frame].transpose(0, 1))  # B P p
-            for k, part in zip(self.compared, parts, strict=True):
-                if frame - k in numbers:
-                    totals[:, numbers[frame - k]] += flat @ part
-        features = (totals * self.gain).round_().clamp_(-LIMIT, LIMIT)
-        return features.float().permute(2, 0, 1, 3)
+        features = ((self._seen(video, at) - self.mean) * self.gain).round_().clamp_(-LIMIT, LIMIT)
+        return features.permute(2, 0, 1, 3)
 
-    def _parts(self) -> Tensor:
-        """The basis of each compared frame, `(f, p, d)`, float64, in the order of `_unfold`."""
-        basis = self.basis.double().unflatten(0, (len(self.compared), 3, PATCH, PATCH))
-        return basis.permute(0, 2, 3, 1, 4).flatten(1, 3)
+    def _filters(self) -> Tensor:
+        """The basis as filters `(d, 3 f, PATCH, PATCH)` of whole numbers, so small that what they see of
+        pixels of 8 bits is exact in float32, in whatever order it is summed, and if they are rounded to TF32.
+        """
+        basis = self.basis.double()
+        size = basis.abs().clamp(min=1e-9)
+        largest_sum = 2**24 / MID_GREY - len(basis) / 2
+        scale = min(largest_sum / float(size.sum(0).max()), 2**11 / float(size.max()))
+        return (basis * scale).round().float().T.unflatten(1, (-1, PATCH, PATCH)).contiguous()
+
+    def _seen(self, video: Tensor, at: list[int]) -> Tensor:
+        """What the filters see of the patches of `(B, 3, T, h, w)` at the frames `at`: `(B, A, P, d)`."""
+        frames = torch.tensor([[anchor + k for k in self.compared] for anchor in at], device=video.device)
+        low, high = int(frames.min()), int(frames.max())
+        levels = ((video[:, :, low : high + 1] + 1) * 127.5).round().clamp(0, 255).float() - MID_GREY
+        r = PATCH // 2
+        padded = F.pad(levels.transpose(1, 2).flatten(0, 1), (r, r, r, r), mode="replicate")
+        compared = padded.unflatten(0, (len(video), -1))[:, frames - low].flatten(2, 3)  # B A 3f h w
+        compared = compared.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        seen = F.conv2d(compared, self.filters, stride=STRIDE)
+        return seen.permute(0, 2, 3, 1).flatten(1, 2).unflatten(0, (-1, len(at)))
 
     def _unfold(self, clip: Tensor) -> Tensor:
         """`(3, K, h, w)` to `(K, P, p)`, p by row, column and colour; beyond the border its pixels are

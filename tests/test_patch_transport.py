@@ -21,6 +21,7 @@ from dtsgan.patch_transport import (
     LIMIT,
     MATCHINGS,
     MAX_FRAMES,
+    MID_GREY,
     NUM_FEATURES,
     PATCH,
     POTENTIAL_UNIT,
@@ -174,6 +175,33 @@ def test_sums_of_features_are_exact_in_float32(scene):
     for rung in scene.transport.prepared():
         assert rung.keys.abs().max() <= LIMIT
         assert (rung.keys == rung.keys.round()).all()
+        assert rung.filters.abs().max() <= 2**11  # whole numbers that TF32 has, too
+        assert (rung.filters == rung.filters.round()).all() and rung.filters.abs().max() > 100
+        assert rung.filters.abs().sum((1, 2, 3)).max() * MID_GREY <= 2**24
+
+
+def test_features_are_how_a_patch_differs_from_its_place_along_the_basis(scene):
+    """Beside the patches' own pixels times the basis, in float64; two steps off at most."""
+    rung = scene.transport.prepared()[-1]
+    video = torch.rand(2, 3, 9, *rung.size, dtype=torch.float64, generator=torch.manual_seed(0)) * 2 - 1
+    times = [rung.reach, 8 - rung.reach]
+    basis = rung.basis.double().unflatten(0, (len(rung.compared), -1))  # f p d
+
+    def seen(clip: Tensor, at: list[int]) -> Tensor:  # B 3 T h w, to B A P d
+        padded = F.pad(clip.flatten(0, 1), (3, 3, 3, 3), mode="replicate").unflatten(0, clip.shape[:2])
+        of_frames = [[F.unfold(padded[:, :, t + k], 7, stride=2).mT for k in rung.compared] for t in at]
+        return torch.stack([sum(x @ b for x, b in zip(one, basis, strict=True)) for one in of_frames], 1)
+
+    _, coarse = scene.transport._pairs()[-1]
+    source = seen(coarse[None].double(), scene.transport.centres)[0]  # n P d
+    gain = LIMIT / (source - source.mean(0)).abs().amax((0, 2))[:, None]
+    wanted = ((seen(video, times) - source.mean(0)) * gain).clamp(-LIMIT, LIMIT)
+    given = rung.features(video, times).permute(1, 2, 0, 3)
+    assert given.shape == wanted.shape
+    assert (given - wanted).abs().max() < 0.03 * wanted.abs().max() and (given - wanted).abs().mean() < 2
+    assert torch.corrcoef(torch.stack([given.flatten(), wanted.flatten()]).double())[0, 1] > 0.999
+    keys = ((source - source.mean(0)) * gain).transpose(0, 1)
+    assert (rung.keys - keys).abs().max() < 0.05 * LIMIT and (rung.keys - keys).abs().mean() < 1
 
 
 def test_whatever_way_it_is_drawn_every_bit_is_the_same(scene):
@@ -287,8 +315,8 @@ def lost_in_averaging(
 def test_a_fade_shows_more_of_the_choice_that_is_nearer_to_the_video_below():
     clip = torch.full((3, 12, 20, 20), -0.5)
     clip[:, 6:] = 0.5
-    rung = Rung((20, 20), 10, 4, "flat", guided=True)
-    rung.prepare(clip, clip, [*range(12)], [*range(1, 11)])
+    rung = Rung((20, 20), 6, 4, "flat", guided=True)
+    rung.prepare(clip, clip, [*range(12)], [*range(3, 9)])
     plan = Plan.of(PatchTimes(4), 0, 5)
     dark, bright = 3, 6  # by their frames 4 and 7, and those 3 before and after
     chosen = torch.full((1, 2, rung.grid[0] * rung.grid[1]), dark)
