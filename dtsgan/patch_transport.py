@@ -260,14 +260,14 @@ class PatchTransport(nn.Module):
     def _rungs(self) -> list["Rung"]:
         return [rung for rung in self.rungs if isinstance(rung, Rung)]
 
-    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         """For each rung the real clip, and what a draw of the rung below is to be compared with."""
-        clip = self.clip[None].float() / 127.5 - 1
-        clips = [resize(clip, size) for size in self.sizes]
-        return [
-            (real[0], enlarge(clips[k - 1], self.sizes[k])[0] if k else real[0])
-            for k, real in enumerate(clips)
-        ]
+        clip = self.clip[None].double() / 127.5 - 1  # float32 would show a device's round-off as other pixels
+        below: Tensor | None = None
+        for size in self.sizes:
+            real = resize(clip, size)
+            yield real[0].float(), (real if below is None else enlarge(below, size))[0]
+            below = real
 
 
 @dataclass(frozen=True)

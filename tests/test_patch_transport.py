@@ -192,7 +192,7 @@ def test_features_are_how_a_patch_differs_from_its_place_along_the_basis(scene):
         of_frames = [[F.unfold(padded[:, :, t + k], 7, stride=2).mT for k in rung.compared] for t in at]
         return torch.stack([sum(x @ b for x, b in zip(one, basis, strict=True)) for one in of_frames], 1)
 
-    _, coarse = scene.transport._pairs()[-1]
+    _, coarse = [*scene.transport._pairs()][-1]
     source = seen(coarse[None].double(), scene.transport.centres)[0]  # n P d
     gain = LIMIT / (source - source.mean(0)).abs().amax((0, 2))[:, None]
     wanted = ((seen(video, times) - source.mean(0)) * gain).clamp(-LIMIT, LIMIT)
