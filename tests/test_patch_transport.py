@@ -181,7 +181,7 @@ def test_sums_of_features_are_exact_in_float32(scene):
 
 
 def test_features_are_how_a_patch_differs_from_its_place_along_the_basis(scene):
-    """Beside the patches' own pixels times the basis, in float64; two steps off at most."""
+    """Beside the patches' own values times the basis, in float64: off by what pixels of 8 bits cost."""
     rung = scene.transport.prepared()[-1]
     video = torch.rand(2, 3, 9, *rung.size, dtype=torch.float64, generator=torch.manual_seed(0)) * 2 - 1
     times = [rung.reach, 8 - rung.reach]
