@@ -34,6 +34,18 @@ def target_table(cells: Iterable[Cell], targets: Iterable[Target]) -> list[str]:
     return [*lines, "", f"Missed: {', '.join(missed)}." if missed else "Every target is met.", ""]
 
 
+def median_table(groups: dict[Any, list[Cell]], targets: Iterable[Target]) -> list[str]:
+    """One row of medians for each group of cells."""
+    targets = list(targets)
+    rows = [[str(name), *(_median(cells, t) for t in targets)] for name, cells in groups.items()]
+    header = ["", *(t.name for t in targets)]
+    return [
+        "| " + " | ".join(header) + " |",
+        "| --- |" + " ---: |" * len(targets),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
 def _median(cells: list[Cell], target: Target) -> str:
     figures = [v for v in (target.figure(cell) for cell in cells) if v is not None]
     if not figures:

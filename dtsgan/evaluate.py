@@ -14,7 +14,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,12 @@ class Evaluation:
             "seconds": round(self.seconds, 1),
         }
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Evaluation":
+        """From what `to_dict` gave."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**known | {"seeds": tuple(values["seeds"]), "size": tuple(values["size"])})
+
 
 def source_of(model: DTSGAN | str | os.PathLike[str]) -> Path:
     """The video that a run has learned, as it keeps it.
@@ -132,20 +138,25 @@ def evaluate(
     weights: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
     names: Iterable[str] | None = None,
+    first_seed: int = 0,
+    beside: Evaluation | None = None,
 ) -> Evaluation:
     """Scores samples of a model beside the real video and its floors.
 
     Args:
         model: a model, or what `DTSGAN.from_pretrained` takes.
         reference: the real video, or a clip `(1, 3, T, H, W)` in [-1, 1]; when not given the run's source.
-        num_videos: samples, those that the seeds 0, 1, ... name.
+        num_videos: samples, those that the seeds `first_seed`, `first_seed` + 1, ... name.
         num_frames: length of a sample; when not given 64, or half of the real clip where that is less.
         weights: folder of pretrained metric networks; see `metrics.perceptual.Networks`.
         on_progress: told the part done and what comes next, in the caller's thread.
         names: keys of `metrics.METRICS`; all when not given.
+        beside: an evaluation of another model by the same real video and scores, whose floors hold for this
+            one, too: judging them takes about as long as ten samples.
 
     Raises:
-        ConfigError: a number out of its range, an unknown name, or a folder of weights that does not exist.
+        ConfigError: a number out of its range, an unknown name, a folder of weights that does not exist, or
+            `beside` is of other footage, length or size.
         RunError: no real video.
         VideoError, ModelFileError: a file that cannot be read.
     """
@@ -167,25 +178,40 @@ def evaluate(
             f"num_frames must be 4 to {longest}, half of the {real.shape[2]} frames of the real video, so "
             f"that samples and unseen footage are of one length; got {num_frames}"
         )
+    if beside is not None:
+        theirs = (beside.num_frames, beside.reference_frames, beside.size)
+        ours = (length, real.shape[2], model.size)
+        if theirs != ours:
+            raise ConfigError(
+                "(frames judged, real frames, size) of the other evaluation are "
+                f"{theirs}, of this one {ours}: its floors do not hold here, so leave beside out"
+            )
     networks = Networks(weights, model.device)
-    judge = Judge(real, halves, length, chosen, networks, _steps(on_progress, num_videos))
-    judge.judge_floors()
+    judge = Judge(
+        real, halves, length, chosen, networks, _steps(on_progress, num_videos + (2 if beside else 8))
+    )
+    if beside is None:
+        judge.judge_floors()
     kept = []
-    for seed in range(num_videos):
-        judge.step(f"video {seed + 1} of {num_videos}")
+    seeds = range(first_seed, first_seed + num_videos)
+    for number, seed in enumerate(seeds):
+        judge.step(f"video {number + 1} of {num_videos}")
         sample = model.sample(length, seed=seed)
-        judge.judge_sample(sample, seed, num_videos)
+        judge.judge_sample(sample, number, num_videos)
         kept.append(sample[:, :, spread_frames(length, KEPT_FRAMES)])
     judge.step("comparing the videos")
     matrix = judge.judge_set(torch.cat(kept))
     judge.step("seams")
     judge.judge_seams(model, sample)
-    return judge.conclude(tuple(range(num_videos)), matrix, model.size, called, time.monotonic() - began)
+    found = judge.conclude(tuple(seeds), matrix, model.size, called, time.monotonic() - began)
+    if beside is None:
+        return found
+    return replace(found, floors=beside.floors, perfect=beside.perfect, ranks=beside.ranks)
 
 
-def _steps(on_progress: OnProgress | None, num_videos: int) -> Callable[[str], None]:
-    """Counts what is done: six floors, the videos, and two steps at the end."""
-    done, total = -1, 6 + num_videos + 2
+def _steps(on_progress: OnProgress | None, total: int) -> Callable[[str], None]:
+    """Counts what is done: six floors, unless they are known, the videos, and two steps at the end."""
+    done = -1
 
     def step(what: str) -> None:
         nonlocal done
@@ -250,16 +276,16 @@ class Judge:
             first, second = (self.set_scores(self.windows(half)) for half in self.halves)
             self.off_unseen = {name: abs(first[name] - second[name]) for name in first if name in second}
 
-    def judge_sample(self, sample: Tensor, seed: int, num_videos: int) -> None:
+    def judge_sample(self, sample: Tensor, number: int, num_videos: int) -> None:
         # one half for each sample, in turn; a single sample has to face both
-        sides = range(len(self.halves)) if num_videos == 1 else [seed % len(self.halves)]
+        sides = range(len(self.halves)) if num_videos == 1 else [number % len(self.halves)]
         for side in sides:
-            self.judge_pair("samples", sample, side, seed)
+            self.judge_pair("samples", sample, side, number)
         self.judge_own("samples", sample)
 
-    def judge_pair(self, column: str, clip: Tensor, side: int, seed: int = 0) -> None:
+    def judge_pair(self, column: str, clip: Tensor, side: int, number: int = 0) -> None:
         for metric, names in self.grouped("pair"):
-            if metric.max_samples and seed >= metric.max_samples:
+            if metric.max_samples and number >= metric.max_samples:
                 continue
             is_copy_search = names == ["copy_score"]  # a model may have copied any part of the source
             against = self.real if is_copy_search and column == "samples" else self.halves[side]
@@ -409,7 +435,7 @@ class Judge:
             if name in self.unavailable or name not in samples or target is None:
                 continue
             perfect[name] = target
-            if metric.kind == "seam" or len(self.halves) < 2:
+            if metric.kind == "seam" or not unseen or len(self.halves) < 2:
                 continue  # nothing is unseen
             off = {f: abs(floors[f][name] - target) for f in FAULTS if name in floors[f]}
             if metric.perfect is None:  # the real video's own value: how far its parts are from each other

@@ -99,7 +99,29 @@ def test_evaluation_is_repeatable_and_survives_json(evaluation, anchored_model, 
         assert again.scores[name] == evaluation.scores[name]
         assert all(again.floors[c].get(name) == evaluation.floors[c].get(name) for c in evaluation.floors)
     values = evaluation.to_dict()
-    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    kept = json.loads(json.dumps(values, allow_nan=False))
+    assert kept == values and Evaluation.from_dict(kept).to_dict() == values
+
+
+def test_floors_of_one_model_hold_for_another_of_the_same_clip(
+    evaluation, anchored_pyramid, clip, no_weights
+):
+    model = DTSGAN(anchored_pyramid, FPS)
+    told = []
+    other = evaluate(
+        model, clip, num_videos=3, weights=no_weights, names=CHEAP, first_seed=1, beside=evaluation,
+        on_progress=lambda part, what: told.append((part, what)),
+    )  # fmt: skip
+    assert told[0] == (0, "video 1 of 3") and told[-1][0] < 1
+    alone = evaluate(model, clip, num_videos=3, weights=no_weights, names=CHEAP, first_seed=1)
+    assert other.seeds == (1, 2, 3) and other.scores == alone.scores
+    assert other.scores["motion_ratio"] != evaluation.scores["motion_ratio"]
+    for name in CHEAP:
+        assert other.perfect[name] == alone.perfect[name]
+        assert other.ranks.get(name) == alone.ranks.get(name)
+        assert all(other.floors[c].get(name) == alone.floors[c].get(name) for c in alone.floors)
+    with pytest.raises(ConfigError, match=r"other evaluation are \(20, 40, .* of this one \(16, 32, .*leave"):
+        evaluate(model, clip[:, :, :32], num_videos=1, beside=evaluation)
 
 
 def test_the_source_of_a_run_is_the_reference_and_a_bare_model_needs_one(

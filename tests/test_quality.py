@@ -4,6 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import FPS, LINEAR, make_clip
+
+from dtsgan import jobs, video
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -19,7 +22,7 @@ def cell(clip: str, **scores: float) -> quality.Cell:
     } | scores  # fmt: skip
     floors = dict.fromkeys(values, 1.0)
     return {
-        "clip": clip, "preset": "fast", "trained": {"minutes": 12.3}, "num_videos": 20,
+        "clip": clip, "preset": "fast", "trained": {"minutes": 12.3, "seed": 0}, "num_videos": 20,
         "machine": {"cpu": "a processor", "cores": 2, "torch": "2", "date": "2026-11-22"},
         "scores": values, "floors": {name: floors for name in ("unseen", "blurred", "shuffled")},
         "perfect": {"sigma_n_lpips": 0.2, "lpips_diversity": 0.3},
@@ -59,6 +62,50 @@ def test_a_control_that_a_score_cannot_rank_is_no_target_and_neither_is_a_score_
     without = cell("flag")
     without["scores"]["sifid"] = None
     assert row(quality.markdown([without]), "flag")[column("SIFID / blurred")] == "–"
+
+
+def test_a_row_is_the_mean_over_seeds_and_each_seed_has_its_medians():
+    cells = [cell(name, copy_score=score) for name, score in (("flag", 0.4), ("sea", 0.6))]
+    other = [cell(name, copy_score=score) for name, score in (("flag", 0.7), ("sea", 0.9))]
+    for one in other:
+        one["trained"] = {"minutes": 14.3, "seed": 7}
+    assert not any("seed" in line for line in quality.markdown(cells))
+    table = quality.markdown([*cells, *other])
+    assert any("mean of 2 seeds" in line for line in table)
+    assert row(table, "flag")[column("copy score")] == "0.55"
+    assert row(table, "flag")[column("minutes")] == "13.30"
+    assert row(table, "**median**")[column("copy score")] == "0.65"
+    assert row(table, "0")[column("copy score")] == "0.50"
+    assert row(table, "7")[column("copy score")] == "0.80"
+
+
+def test_runs_of_one_clip_share_its_floors_and_are_left_alone_the_second_time(tmp_path, monkeypatch, capsys):
+    (tmp_path / "clips").mkdir()
+    clip = tmp_path / "clips" / "brook.mkv"
+    video.write_clip(clip, make_clip(40), FPS)
+    for seed in (0, 1):
+        run = tmp_path / "runs" / "preview" / str(seed) / "brook"
+        list(jobs.train(clip, run, "preview", layout="anchored", seed=seed, settings=LINEAR))
+    monkeypatch.setenv("DTSGAN_EVAL_DATA", str(tmp_path / "clips"))
+    asked = ["quality.py", "--presets", "preview", "--seeds", "0", "1", "--num-videos", "2"]
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    scores = ["--scores", "motion_ratio", "copy_score"]
+    monkeypatch.setattr(sys, "argv", [*asked, *folders, *scores])
+    quality.main()
+    table = capsys.readouterr().out.splitlines()
+    kept = (tmp_path / "out" / "quality" / "brook.json").read_text()
+    assert str(tmp_path) not in kept
+    first, second = quality.read_cells(tmp_path / "out" / "quality")
+    assert first["floors"] == second["floors"] and first["scores"] != second["scores"]
+    assert (first["seeds"], second["seeds"]) == ([0, 1], [1000, 1001])
+    values = [one["scores"]["motion_ratio"] for one in (first, second)]
+    assert row(table, "brook")[column("motion ratio")].strip("*") == f"{sum(values) / 2:.2f}"
+    quality.main()
+    assert (tmp_path / "out" / "quality" / "brook.json").read_text() == kept
+    monkeypatch.setattr(sys, "argv", [*asked, *folders, *scores, "diversity"])
+    quality.main()
+    more = quality.read_cells(tmp_path / "out" / "quality")
+    assert all("diversity" in one["scores"] and "diversity" in one["floors"]["unseen"] for one in more)
 
 
 def test_clips_that_are_too_short_are_left_out_unless_named(tmp_path, monkeypatch):
