@@ -145,7 +145,7 @@ class Training:
         net = self.pyramid.scales[scale]
         self.target = self.clips[scale]  # 1 3 N H W
         if isinstance(net, LinearDynamics):
-            yield from fit_coarse_by_rungs(self.pyramid, self.coarse_clip)
+            yield from fit_coarse_by_rungs(self.pyramid, self.coarse_clip, self.config.train.seed)
             return
         assert isinstance(net, ScaleGenerator)
         train, model = self.config.train, self.config.model
@@ -537,15 +537,16 @@ class Training:
         self._resumed = state.get("current") if self.step else None
 
 
-def fit_coarse(pyramid: PyramidGenerator, clip: Tensor) -> None:
+def fit_coarse(pyramid: PyramidGenerator, clip: Tensor, seed: int = 0) -> None:
     """`fit_coarse_by_rungs`, to its end."""
-    for _ in fit_coarse_by_rungs(pyramid, clip):
+    for _ in fit_coarse_by_rungs(pyramid, clip, seed):
         pass
 
 
-def fit_coarse_by_rungs(pyramid: PyramidGenerator, clip: Tensor) -> Iterator[float]:
+def fit_coarse_by_rungs(pyramid: PyramidGenerator, clip: Tensor, seed: int = 0) -> Iterator[float]:
     """Fits the closed-form coarsest scale to the clip of its size, `(1, 3, N, h, w)` in [-1, 1]: in plain
-    colours, whose copula is the simpler one. Yields now and then the part that is done.
+    colours, whose copula is the simpler one. Yields now and then the part that is done. `seed` names the
+    draws on which the transport is found.
 
     Raises:
         VideoError: if no pixel of the clip ever changes.
@@ -555,7 +556,7 @@ def fit_coarse_by_rungs(pyramid: PyramidGenerator, clip: Tensor) -> Iterator[flo
     model.fit(resize(clip, model.size))
     if transport is not None:
         count, length = SAMPLES
-        draw = Draw(seeds=range(POOL_SEED, POOL_SEED + count))
+        draw = Draw(seeds=[POOL_SEED + (seed * count + k) % 2**40 for k in range(count)])
         samples = LinearSource(model, draw, 0).take(length + 2 * transport.margin)
         yield from transport.fit(clip.to(samples.device), samples, pyramid.color_matrix)
 
