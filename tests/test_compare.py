@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from dtsgan.compare.contestants import find_contestants, import_methods
 from dtsgan.compare.cost import Cost
 from dtsgan.compare.folder import REAL, Cell
 from dtsgan.compare.page import facts
-from dtsgan.compare.plots import HEIGHT, WIDTH, Mark, scatter
+from dtsgan.compare.plots import BOLD, HEIGHT, LETTER, WIDTH, Axis, Mark, labelled, overlap, scatter
 from dtsgan.compare.prepared import passing_on, read_prepared
 from dtsgan.compare.running import keep_clip
 from dtsgan.compare.tables import (
@@ -567,6 +568,28 @@ def test_every_mark_and_label_lies_within_the_plot():
     assert len(spots) == 10
     assert all(0 < float(x) < WIDTH and 0 < float(y) < HEIGHT for x, y in spots)
     assert scatter("t", "x", "y", [], True, False) is None
+
+
+def test_labels_of_marks_that_lie_close_cover_neither_each_other_nor_a_mark_and_a_line_leads_to_those_apart():
+    """As in a real comparison: two presets next to the real part, at the left border, other methods near."""
+    marks = [
+        Mark("DTSGAN quality", "own", 1.02, 0.94), Mark("DTSGAN fast", "own", 1.04, 0.95),
+        Mark("Closed-loop LDS", "other", 1.5, 0.85), Mark("GPDM in 3D", "other", 1.7, 1.33),
+        Mark("LDS", "other", 1.55, 0.34), Mark("cgCNN-Mean", "other", 5.6, 3.4),
+        Mark("another real part", "real", 1.0, 1.0),
+    ]  # fmt: skip
+    x_axis = Axis.over([m.x for m in marks], 58, WIDTH - 18, True)
+    y_axis = Axis.over([m.y for m in marks], HEIGHT - 46, 16, False)
+    placed = labelled(marks, x_axis, y_axis)
+    boxes = []
+    for m in placed:
+        length = (BOLD if m.kind == "own" else LETTER) * len(m.title)
+        left = m.label_x if m.anchor == "start" else m.label_x - length
+        boxes.append((left, left + length, m.label_y - 9, m.label_y + 2))
+    assert not any(overlap(one, other) for one, other in combinations(boxes, 2))
+    assert not any(overlap(box, (m.x - 3, m.x + 3, m.y - 3, m.y + 3)) for box in boxes for m in placed)
+    drawn = scatter("t", "x", "y", marks, True, False)
+    assert drawn is not None and drawn.count('class="lead"') == sum(m.is_apart for m in placed) > 0
 
 
 # -- the page ---

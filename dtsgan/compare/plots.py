@@ -10,7 +10,9 @@ from dtsgan.compare.tables import Results, Values, mean, relative_diversity
 from dtsgan.report import render
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 360, 58, 18, 16, 46
-LETTER, LINE = 6.2, 13  # width and height that a letter of a label takes
+LETTER, BOLD, LINE = 6.2, 7.2, 13  # width and height that a letter of a label takes
+Box = tuple[float, float, float, float]  # left, right, top, bottom
+LIFTS = sorted((k * LINE / 2 for k in range(-8, 9)), key=abs)  # of a label above or below its mark
 
 
 class Mark(NamedTuple):
@@ -33,6 +35,11 @@ class Placed:
     label_x: float
     label_y: float
     anchor: str
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether a line has to say which mark the label is of."""
+        return abs(self.label_y - 4 - self.y) > LINE
 
 
 @dataclass(frozen=True)
@@ -75,16 +82,22 @@ class Axis:
         return [(round(self.at(v), 1), f"{v:g}") for v in values if self.low <= v <= self.high]
 
 
-def place(marks: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> list[Placed]:
+def overlap(one: Box, other: Box) -> float:
+    width = min(one[1], other[1]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[2], other[2])
+    return max(0, width) * max(0, height)
+
+
+def labelled(marks: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> list[Placed]:
     """Puts each label beside its mark, where it covers no other label or mark, as far as there is room."""
     spots = [(x_axis.at(m.x), y_axis.at(m.y)) for m in marks]
     taken = [(x - 5, x + 5, y - 5, y + 5) for x, y in spots]
     placed = []
     for mark, (x, y) in zip(marks, spots, strict=True):
-        length = LETTER * len(mark.title)
+        length = (BOLD if mark.kind == "own" else LETTER) * len(mark.title)
         choices = [
             (x + side * 9, y + 4 + lift, anchor, x + 8 if side > 0 else x - 8 - length)
-            for lift in (0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE)
+            for lift in LIFTS
             for side, anchor in ((1, "start"), (-1, "end"))
         ]
 
@@ -92,11 +105,7 @@ def place(marks: Sequence[Mark], x_axis: Axis, y_axis: Axis) -> list[Placed]:
             _, label_y, _, left = choice
             box = (left, left + length, label_y - 10, label_y + 3)
             outside = max(0, LEFT - box[0]) + max(0, box[1] - WIDTH + 2) + max(0, TOP - box[2])
-            covered = sum(
-                box[0] < right and near < box[1] and box[2] < bottom and top < box[3]
-                for near, right, top, bottom in taken
-            )
-            return covered + outside
+            return sum(overlap(box, other) for other in taken) + LINE * outside
 
         label_x, label_y, anchor, left = min(choices, key=trouble)  # the first of the best
         taken.append((left, left + length, label_y - 10, label_y + 3))
@@ -114,7 +123,7 @@ def scatter(
     y_axis = Axis.over([m.y for m in marks], HEIGHT - BOTTOM, TOP, log_y)
     return render(
         "compare/scatter.svg.j2", title=title, x_label=x_label, y_label=y_label,
-        marks=place(marks, x_axis, y_axis), x_ticks=x_axis.ticks(), y_ticks=y_axis.ticks(),
+        marks=labelled(marks, x_axis, y_axis), x_ticks=x_axis.ticks(), y_ticks=y_axis.ticks(),
         box=(WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM),
     )  # fmt: skip
 
