@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv3d_weight
 
 from dtsgan import noise
 from dtsgan.config import EncoderConfig, ModelConfig, at_scale
@@ -257,7 +258,7 @@ class PatchDiscriminator(nn.Module):
         widths = [3 + extra_channels] + [features] * (num_layers - 1) + [1]
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(pairwise(widths)):
-            conv = nn.Conv3d(inputs, outputs, kernel_size=3)
+            conv = (nn.Conv3d if spectral else PenalisedConv3d)(inputs, outputs, kernel_size=3)
             last = i == num_layers - 1
             # the last layer is left free, so that scores can reach the hinge's margin
             layers.append(nn.utils.parametrizations.spectral_norm(conv) if spectral and not last else conv)
@@ -268,6 +269,34 @@ class PatchDiscriminator(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """`(B, C, T, H, W)` to a map of scores `(B, 1, T-2m, H-2m, W-2m)`."""
         return self.layers(clip)
+
+
+class PenalisedConv3d(nn.Conv3d):
+    """An unpadded `Conv3d` whose second derivative, that of the gradient penalty, costs what the first one
+    does. For torch's own a clip is convolved with a kernel of a clip's size."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _TwiceDerivedConv3d.apply(input, weight, bias)
+
+
+class _TwiceDerivedConv3d(torch.autograd.Function):
+    """The derivative by the input is itself a convolution, whose derivatives are as usual."""
+
+    @staticmethod
+    def forward(ctx: Any, clip: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(clip, weight)
+        return F.conv3d(clip, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        clip, weight = ctx.saved_tensors
+        by_clip, by_weight, by_bias = ctx.needs_input_grad
+        dtype = grad.dtype  # that of the autocast forward pass
+        return (
+            F.conv_transpose3d(grad, weight.to(dtype)).to(clip.dtype) if by_clip else None,
+            conv3d_weight(clip.to(dtype), weight.shape, grad).to(weight.dtype) if by_weight else None,
+            grad.sum((0, 2, 3, 4)).to(weight.dtype) if by_bias else None,
+        )
 
 
 class FrameEncoder(nn.Module):

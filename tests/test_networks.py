@@ -7,12 +7,14 @@ import torch
 from conftest import close, make_clip
 from torch import Tensor, nn
 
+from dtsgan import losses
 from dtsgan.config import EncoderConfig, ModelConfig
 from dtsgan.networks import (
     HORIZON,
     DetailCarrier,
     FrameEncoder,
     PatchDiscriminator,
+    PenalisedConv3d,
     PyramidGenerator,
     ScaleGenerator,
     full_place,
@@ -66,6 +68,32 @@ def test_the_receptive_field_of_a_discriminator_is_11_in_time_and_space(spectral
     scores[0, 0, 4, 4, 4].backward()
     assert extent(clip.grad) == (11, 11, 11)
     assert net(torch.randn(2, 3, 11, 11, 11)).shape == (2, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_derivatives_of_a_penalised_convolution_are_those_of_any_other(dtype):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv3d(3, 8, 3), nn.BatchNorm3d(8), nn.LeakyReLU(0.2), nn.Conv3d(8, 1, 3))
+    penalised = copy.deepcopy(plain)
+    penalised[0], penalised[3] = PenalisedConv3d(3, 8, 3), PenalisedConv3d(8, 1, 3)
+    penalised.load_state_dict(plain.state_dict())
+    real, fake = torch.randn(2, 3, 8, 9, 10), torch.randn(2, 3, 8, 9, 10)
+    gradients = []
+    for net in (plain, penalised):
+        clip = real.clone().requires_grad_(True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            penalty = losses.gradient_penalty(net, real, fake, torch.Generator().manual_seed(0))
+            loss = penalty + net(clip).float().mean()
+        loss.backward()
+        gradients.append([loss.detach(), clip.grad, *(p.grad for p in net.parameters())])
+    for ours, torchs in zip(*gradients, strict=True):
+        assert ours.dtype == torchs.dtype == torch.float32
+        torch.testing.assert_close(
+            ours,
+            torchs,
+            rtol=0,
+            atol=(1e-5 if dtype == torch.float32 else 0.02) * float(torchs.abs().max()) + 1e-7,
+        )
 
 
 def test_fewer_layers_see_less():
