@@ -52,7 +52,8 @@ MID_GREY = 128  # of a pixel's 256 levels, from which patches count them
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
 POTENTIAL_UNIT = 64
 GRID = 2.0**12  # colours are rounded to its inverse between rungs
-SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
+FITTED, CHECKED = 16, 16  # draws on which the potentials, and others on which the contrast, are found
+SAMPLE_FRAMES = 32  # of each
 STRONGEST = 1.0  # potential, in units of the patches' variance: what is never like a draw is not forced on it
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
@@ -209,8 +210,8 @@ class PatchTransport(nn.Module):
 
         Args:
             clip: the source at the finest rung, `(1, 3, N, h, w)` in [-1, 1].
-            samples: what the linear model draws at the coarsest rung, `(B, 3, T, h', w')` with T more than
-                twice `margin`.
+            samples: what the linear model draws at the coarsest rung, `(FITTED + CHECKED, 3, T, h', w')`
+                with T more than twice `margin`.
             color_matrix: 3 x 3, to colours in which differences are to be judged.
         """
         frames = ((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -231,7 +232,7 @@ class PatchTransport(nn.Module):
             times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
             raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
             features = [rung.features(one, [time - first for time in times]) for one in raised]
-            rung.find_potentials(torch.cat(features, 1).flatten(1, 2))
+            rung.find_potentials(torch.cat(features[:FITTED], 1).flatten(1, 2))
             averages = []
             for one, seen in zip(draws, features, strict=True):
                 below = one[:, :, rung.margin :][:, :, : plan.shown.shape[1]].double()
@@ -239,7 +240,8 @@ class PatchTransport(nn.Module):
                 average, spread = rung.average(rung.choose(seen, times), plan, below)
                 averages.append((on_grid(average).float(), spread.float()))
             if rung.contrast is not None:
-                rung.find_contrast(averages, values)
+                # to their own draws potentials fit better than to any other, which show less contrast
+                rung.find_contrast(averages[FITTED:], values)
             draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in averages]
             first += rung.margin
             if rung is not self.rungs[-1]:
