@@ -31,7 +31,7 @@ So what is compared are whole numbers, small enough for float32 sums to be exact
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, chain, pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -228,25 +228,35 @@ class PatchTransport(nn.Module):
             else:
                 rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.kept, self.centres)
-            plan = Plan.of(self.times, first + rung.margin, draws[0].shape[2] - 2 * rung.margin)
-            times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
-            raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
-            features = [rung.features(one, [time - first for time in times]) for one in raised]
-            rung.find_potentials(torch.cat(features[:FITTED], 1).flatten(1, 2))
-            averages = []
-            for one, seen in zip(draws, features, strict=True):
-                below = one[:, :, rung.margin :][:, :, : plan.shown.shape[1]].double()
-                below = enlarge(below, rung.size) if k else below
-                average, spread = rung.average(rung.choose(seen, times), plan, below)
-                averages.append((on_grid(average).float(), spread.float()))
+            fitted = torch.cat([self._seen(rung, one, first)[0] for one in draws[:FITTED]], 1)
+            rung.find_potentials(fitted.flatten(1, 2))
+            del fitted  # as large as all draws
+            # to their own draws potentials fit better than to any other, which show less contrast
+            checked = [self._shown(rung, one, first) for one in draws[FITTED:]]
             if rung.contrast is not None:
-                # to their own draws potentials fit better than to any other, which show less contrast
-                rung.find_contrast(averages[FITTED:], values)
-            draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in averages]
+                rung.find_contrast(checked, values)
+            if rung is self.rungs[-1]:
+                break
+            shown = chain((self._shown(rung, one, first) for one in draws[:FITTED]), checked)
+            draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in shown]
             first += rung.margin
-            if rung is not self.rungs[-1]:
-                yield work[k] / work[-1]
+            yield work[k] / work[-1]
         self._ready = self.clip.device
+
+    def _seen(self, rung: "Rung", draw: Tensor, first: int) -> tuple[Tensor, list[int], "Plan", Tensor]:
+        """What a rung chooses by, of a draw of the rung below whose first frame has the number `first`: the
+        features, the frames that they are of, the plan of what is to be shown and the draw at its size."""
+        plan = Plan.of(self.times, first + rung.margin, draw.shape[2] - 2 * rung.margin)
+        times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
+        raised = draw.double() if rung is self.rungs[0] else enlarge(draw.double(), rung.size)
+        return rung.features(raised, [time - first for time in times]), times, plan, raised
+
+    def _shown(self, rung: "Rung", draw: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """What a rung shows of such a draw: its `average` and spread, in float32."""
+        features, times, plan, raised = self._seen(rung, draw, first)
+        below = raised[:, :, rung.margin :][:, :, : plan.shown.shape[1]]
+        average, spread = rung.average(rung.choose(features, times), plan, below)
+        return on_grid(average).float(), spread.float()
 
     def prepared(self) -> list["Rung"]:
         """The rungs, ready to choose."""
