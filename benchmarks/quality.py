@@ -276,7 +276,7 @@ def grouped(cells: Iterable[Cell], key: Callable[[Cell], Any]) -> dict[Any, list
 def mean(cells: list[Cell]) -> Cell:
     """Runs of one clip with several seeds as one."""
     scores: dict[str, float | None] = {}
-    for name in cells[0]["scores"]:
+    for name in dict.fromkeys(name for cell in cells for name in cell["scores"]):
         values = [value for value in (cell["scores"].get(name) for cell in cells) if value is not None]
         scores[name] = statistics.fmean(values) if values else None
     minutes = statistics.fmean(cell["trained"]["minutes"] for cell in cells)

@@ -77,6 +77,8 @@ def test_a_row_is_the_mean_over_seeds_and_each_seed_has_its_medians():
     assert row(table, "**median**")[column("copy score")] == "0.65"
     assert row(table, "0")[column("copy score")] == "0.50"
     assert row(table, "7")[column("copy score")] == "0.80"
+    del cells[0]["scores"]["sifid"]  # scored before there was another run
+    assert row(quality.markdown([*cells, *other]), "flag")[column("SIFID / blurred")] == "0.50"
 
 
 def test_runs_of_one_clip_share_its_floors_and_are_left_alone_the_second_time(tmp_path, monkeypatch, capsys):
