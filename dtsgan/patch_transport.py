@@ -31,7 +31,7 @@ So what is compared are whole numbers, small enough for float32 sums to be exact
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise, product
+from itertools import accumulate, pairwise, product
 
 import torch
 import torch.nn.functional as F
@@ -52,8 +52,7 @@ MID_GREY = 128  # of a pixel's 256 levels, from which patches count them
 LIMIT = 255  # of a feature: 3 NUM_FEATURES LIMIT^2 < 2^24, so that sums of products are exact in float32
 POTENTIAL_UNIT = 64
 GRID = 2.0**12  # colours are rounded to its inverse between rungs
-FITTED, CHECKED = 16, 16  # draws on which the potentials, and others on which the contrast, are found
-SAMPLE_FRAMES = 32  # of each
+SAMPLES = (16, 32)  # draws and frames each, on which the potentials are found
 STRONGEST = 1.0  # potential, in units of the patches' variance: what is never like a draw is not forced on it
 ENTROPIES = (0.1, 0.03, 0.01)  # in units of the patches' variance
 ITERATIONS = 6  # of Sinkhorn's algorithm at each entropy
@@ -210,8 +209,8 @@ class PatchTransport(nn.Module):
 
         Args:
             clip: the source at the finest rung, `(1, 3, N, h, w)` in [-1, 1].
-            samples: what the linear model draws at the coarsest rung, `(FITTED + CHECKED, 3, T, h', w')`
-                with T more than twice `margin`.
+            samples: what the linear model draws at the coarsest rung, `(B, 3, T, h', w')` with T more than
+                twice `margin`.
             color_matrix: 3 x 3, to colours in which differences are to be judged.
         """
         frames = ((clip[0, :, self.kept] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
@@ -228,35 +227,24 @@ class PatchTransport(nn.Module):
             else:
                 rung.find_basis(coarse, self.centres, color_matrix.double())
             rung.prepare(values, coarse, self.kept, self.centres)
-            fitted = torch.cat([self._seen(rung, one, first)[0] for one in draws[:FITTED]], 1)
-            rung.find_potentials(fitted.flatten(1, 2))
-            del fitted  # as large as all draws
-            # to their own draws potentials fit better than to any other, which show less contrast
-            checked = [self._shown(rung, one, first) for one in draws[FITTED:]]
+            plan = Plan.of(self.times, first + rung.margin, draws[0].shape[2] - 2 * rung.margin)
+            times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
+            raised = (enlarge(one.double(), rung.size) if k else one.double() for one in draws)
+            features = [rung.features(one, [time - first for time in times]) for one in raised]
+            rung.find_potentials(torch.cat(features, 1).flatten(1, 2))
+            averages = []
+            for one, seen in zip(draws, features, strict=True):
+                below = one[:, :, rung.margin :][:, :, : plan.shown.shape[1]].double()
+                below = enlarge(below, rung.size) if k else below
+                average, spread = rung.average(rung.choose(seen, times), plan, below)
+                averages.append((on_grid(average).float(), spread.float()))
             if rung.contrast is not None:
-                rung.find_contrast(checked, values)
-            if rung is self.rungs[-1]:
-                break
-            shown = chain((self._shown(rung, one, first) for one in draws[:FITTED]), checked)
-            draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in shown]
+                rung.find_contrast(averages, values)
+            draws = [on_grid(rung.mend(one.double(), spread.double())).float() for one, spread in averages]
             first += rung.margin
-            yield work[k] / work[-1]
+            if rung is not self.rungs[-1]:
+                yield work[k] / work[-1]
         self._ready = self.clip.device
-
-    def _seen(self, rung: "Rung", draw: Tensor, first: int) -> tuple[Tensor, list[int], "Plan", Tensor]:
-        """What a rung chooses by, of a draw of the rung below whose first frame has the number `first`: the
-        features, the frames that they are of, the plan of what is to be shown and the draw at its size."""
-        plan = Plan.of(self.times, first + rung.margin, draw.shape[2] - 2 * rung.margin)
-        times = [self.times.anchor(number) for number in rung.around(plan.numbers)]
-        raised = draw.double() if rung is self.rungs[0] else enlarge(draw.double(), rung.size)
-        return rung.features(raised, [time - first for time in times]), times, plan, raised
-
-    def _shown(self, rung: "Rung", draw: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """What a rung shows of such a draw: its `average` and spread, in float32."""
-        features, times, plan, raised = self._seen(rung, draw, first)
-        below = raised[:, :, rung.margin :][:, :, : plan.shown.shape[1]]
-        average, spread = rung.average(rung.choose(features, times), plan, below)
-        return on_grid(average).float(), spread.float()
 
     def prepared(self) -> list["Rung"]:
         """The rungs, ready to choose."""

@@ -17,7 +17,7 @@ from dtsgan.errors import ConfigError, TrainingDivergedError, VideoError
 from dtsgan.estimate import has_fast_bfloat16, scale_flops
 from dtsgan.linear_dynamics import LinearDynamics
 from dtsgan.networks import PatchDiscriminator, Place, PyramidGenerator, ScaleGenerator, full_place
-from dtsgan.patch_transport import CHECKED, FITTED, SAMPLE_FRAMES, PatchTimes
+from dtsgan.patch_transport import SAMPLES, PatchTimes
 from dtsgan.pyramid import Size, build_pyramid, resize, scale_sizes, upsample
 from dtsgan.sampler import Draw, LinearSource, Stream
 
@@ -555,9 +555,9 @@ def fit_coarse_by_rungs(pyramid: PyramidGenerator, clip: Tensor, seed: int = 0) 
     assert isinstance(model, LinearDynamics)
     model.fit(resize(clip, model.size))
     if transport is not None:
-        count = FITTED + CHECKED
+        count, length = SAMPLES
         draw = Draw(seeds=[POOL_SEED + (seed * count + k) % 2**40 for k in range(count)])
-        samples = LinearSource(model, draw, 0).take(SAMPLE_FRAMES + 2 * transport.margin)
+        samples = LinearSource(model, draw, 0).take(length + 2 * transport.margin)
         yield from transport.fit(clip.to(samples.device), samples, pyramid.color_matrix)
 
 
