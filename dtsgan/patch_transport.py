@@ -64,6 +64,7 @@ ROUNDS = 4  # of voting
 SEAM = 0.4  # what it weighs how far a patch is, squared, from what would go on its neighbour
 MATCHINGS = 8  # rounds of that, at most
 SWEEPING = 14  # kurtosis of what changes from frame to frame, above which outlines are what moves
+SUDDEN = 0.5  # of the variance: what flashes changes by more from frame to frame, what sweeps by less
 NEARER = 0.1  # of a place's variance: a choice that is so much further from the video below counts 1/e of it
 STILL = 2e-3  # added to that variance, or the noise of a place that hardly moves would decide
 CHANNEL_BITS = 21  # of a whole number of 64 bits, for the sum of one colour: 8 of a pixel, 13 of its weight
@@ -96,7 +97,7 @@ def natural_stride(clip: Tensor) -> int:
     apart = [(small[:, :, lag:] - small[:, :, :-lag]).square().mean() for lag in lags]
     # any two frames differ by two variances
     half = next((lag for lag, difference in zip(lags, apart, strict=True) if difference > variance), 7)
-    stride = 2 if half <= 2 else 4 if half <= 6 else 8
+    stride = 2 if half == 1 else 4 if half <= 4 else 8
     while stride > 2 and clip.shape[2] < 6 * stride:  # a short clip has few long patches
         stride //= 2
     return stride
@@ -105,7 +106,10 @@ def natural_stride(clip: Tensor) -> int:
 def has_outlines(clip: Tensor) -> bool:
     """Whether outlines sweep over a clip `(1, 3, N, H, W)`, as a flag's do: then frames differ by much in few
     places. The kurtosis of their differences is 17 to 40 for flags and a tornado, 11 or less for water, rain,
-    smoke and grass; a Gaussian's is 3."""
+    smoke and grass; a Gaussian's is 3. So it is where light flashes, too, but there much is other at once."""
+    small = resize(clip, (SMALLEST, SMALLEST))
+    if small.diff(dim=2).square().mean() > SUDDEN * small.var(2, correction=0).mean():
+        return False
     change = resize(clip, (2 * SMALLEST, 2 * SMALLEST)).diff(dim=2).double()
     return bool(change.pow(4).mean() > SWEEPING * change.square().mean() ** 2)
 
