@@ -81,6 +81,7 @@ class ModelConfig:
     patch_agreement: bool = False  # patches take after their neighbours, in space and in time
     matched_seams: bool = False  # they do by what these look like, not by which moments they are of
     guided_fades: bool = False  # where choices differ more is shown of what is nearer to the video below
+    aligned_fades: bool = False  # what fades into each other moves to meet, at the finest size
     restore_contrast: bool = False  # what averaging the patches flattens gets its deviation back
     steady_contrast: bool = False  # coarse and fine detail apart, and the more the further a fade is on
     num_components: int = 60  # of the linear coarse model
@@ -102,6 +103,8 @@ class ModelConfig:
             raise ConfigError("matched_seams is a way of patch_agreement: set that to true, too")
         if self.guided_fades and not self.patch_transport:
             raise ConfigError("guided_fades are between patches: use patch_transport=true with them")
+        if self.aligned_fades and not self.patch_transport:
+            raise ConfigError("aligned_fades are between patches: use patch_transport=true with them")
         if self.restore_contrast and not self.patch_transport:
             raise ConfigError("restore_contrast mends the patch transport: use patch_transport=true with it")
         if self.steady_contrast and not self.restore_contrast:

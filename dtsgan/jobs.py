@@ -101,11 +101,9 @@ def train(
         if "patch_stride" not in named:
             config = config.with_settings({"patch_stride": natural_stride(clip)})
         stride, agrees = config.model.patch_stride, config.model.patch_agreement
-        # what is slow would jump by guided fades; matched seams cost some of what is new
-        suited = {
-            "guided_fades": stride == 2,
-            "matched_seams": agrees and stride == 4 and has_outlines(clip),
-        }
+        # matched seams cost some of what is new; guided fades jump in slow scenes, aligned ones bend water
+        sweeps = agrees and stride == 4 and has_outlines(clip)
+        suited = {"guided_fades": stride == 2 or sweeps, "matched_seams": sweeps, "aligned_fades": sweeps}
         config = config.with_settings({name: v for name, v in suited.items() if name not in named})
     if size is not None:
         config = replace(config, pyramid=config.pyramid.resized(size))

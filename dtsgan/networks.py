@@ -185,7 +185,7 @@ class PyramidGenerator(nn.Module):
         if model.patch_transport:
             self.transport = PatchTransport(
                 self.sizes[0], num_frames, model.patch_stride, model.contrast, model.patch_passes,
-                model.agreement, model.patch_frames, model.guided_fades,
+                model.agreement, model.patch_frames, model.guided_fades, model.aligned_fades,
             )  # fmt: skip
         scales: list[nn.Module] = []
         for n, canvas in enumerate(self.sizes):

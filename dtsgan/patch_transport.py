@@ -37,6 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dtsgan.alignment import met, smoothed
 from dtsgan.config import Agreement, Contrast
 from dtsgan.packing import settled
 from dtsgan.pyramid import Size, resize, upsample, upsampling
@@ -64,7 +65,7 @@ ROUNDS = 4  # of voting
 SEAM = 0.4  # what it weighs how far a patch is, squared, from what would go on its neighbour
 MATCHINGS = 8  # rounds of that, at most
 SWEEPING = 14  # kurtosis of what changes from frame to frame, above which outlines are what moves
-SUDDEN = 0.5  # of the variance: what flashes changes by more from frame to frame, what sweeps by less
+SLOW, SUDDEN = 0.1, 0.5  # parts of the variance: so much at least and at most changes from frame to frame
 NEARER = 0.1  # of a place's variance: a choice that is so much further from the video below counts 1/e of it
 STILL = 2e-3  # added to that variance, or the noise of a place that hardly moves would decide
 CHANNEL_BITS = 21  # of a whole number of 64 bits, for the sum of one colour: 8 of a pixel, 13 of its weight
@@ -105,10 +106,12 @@ def natural_stride(clip: Tensor) -> int:
 
 def has_outlines(clip: Tensor) -> bool:
     """Whether outlines sweep over a clip `(1, 3, N, H, W)`, as a flag's do: then frames differ by much in few
-    places. The kurtosis of their differences is 17 to 40 for flags and a tornado, 11 or less for water, rain,
-    smoke and grass; a Gaussian's is 3. So it is where light flashes, too, but there much is other at once."""
+    places. The kurtosis of their differences is 17 to 25 for flags, 11 or less for water, rain, smoke and
+    grass; a Gaussian's is 3. So it is where light flashes, too, but there much is other at once, and where
+    something small moves slowly, but there hardly anything is."""
     small = resize(clip, (SMALLEST, SMALLEST))
-    if small.diff(dim=2).square().mean() > SUDDEN * small.var(2, correction=0).mean():
+    new = small.diff(dim=2).square().mean() / small.var(2, correction=0).mean().clamp(min=1e-9)
+    if not SLOW < new < SUDDEN:
         return False
     change = resize(clip, (2 * SMALLEST, 2 * SMALLEST)).diff(dim=2).double()
     return bool(change.pow(4).mean() > SWEEPING * change.square().mean() ** 2)
@@ -168,6 +171,7 @@ class PatchTransport(nn.Module):
     def __init__(
         self, size: Size, num_frames: int, stride: int = 1, contrast: Contrast = "flat", passes: int = 1,
         agreement: Agreement = "none", max_frames: int = MAX_FRAMES, guided: bool = False,
+        aligned: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -178,6 +182,7 @@ class PatchTransport(nn.Module):
                 that these show, or what it looks like.
             max_frames: frames of the source that are kept.
             guided: whether fades follow the video below.
+            aligned: whether, at the finest size, what fades into each other moves to meet.
         """
         super().__init__()
         *below, last = ladder(size)
@@ -195,7 +200,7 @@ class PatchTransport(nn.Module):
         self.rungs = nn.ModuleList(
             Rung(
                 size, len(self.centres), stride, contrast, finest if size == last else agreement,
-                k > 0 and size == self.sizes[k - 1], guided,
+                k > 0 and size == self.sizes[k - 1], guided, aligned and size == last,
             )
             for k, size in enumerate(self.sizes)
         )  # fmt: skip
@@ -313,6 +318,7 @@ class Rung(nn.Module):
     def __init__(
         self, size: Size, num_patches: int, stride: int, contrast: Contrast,
         agreement: Agreement = "none", is_repeat: bool = False, guided: bool = False,
+        aligned: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -320,9 +326,11 @@ class Rung(nn.Module):
                 that these show, or what it looks like.
             is_repeat: of the rung below, whose basis it shares.
             guided: whether fades follow the video below.
+            aligned: whether what fades into each other moves to meet.
         """
         super().__init__()
-        self.size, self.is_repeat, self.agreement, self.guided = size, is_repeat, agreement, guided
+        self.size, self.is_repeat, self.agreement = size, is_repeat, agreement
+        self.guided, self.aligned = guided, aligned and stride > 1
         self.agrees = agreement != "none"
         self.grid = [(side - 1) // STRIDE + 1 for side in size]
         self.reach = PatchTimes(stride).reach
@@ -641,6 +649,8 @@ class Rung(nn.Module):
             colors = [sums >> (CHANNEL_BITS * c) & (2**CHANNEL_BITS - 1) for c in range(3)]
             parts.append(torch.stack(colors, 1) / self.totals / 127.5 - 1)
         weights = plan.weights[:, None, :, None, None]  # S 1 T 1 1
+        if self.aligned:
+            parts = self._met(parts, weights[1])
         if self.guided:
             away = torch.stack([smoothed(smoothed(part - below).square().sum(1)) for part in parts])
             odds = weights * ((away.amin(0) - away) / (NEARER * self.variance)).exp()
@@ -649,6 +659,18 @@ class Rung(nn.Module):
         for part, weight in zip(parts, weights, strict=True):
             video += weight[:, None] * part
         return video, 1 - weights.square().sum(0)
+
+    def _met(self, parts: list[Tensor], later: Tensor) -> list[Tensor]:
+        """The two choices that frames `(B, 3, T, h, w)` show, moved to meet; `later`, `(1, T, 1, 1)`, is the
+        share of the second."""
+        first, second = (part.transpose(1, 2).float() for part in parts)  # B T 3 h w
+        fades = later.flatten() > 0  # at an anchor there is nothing to meet
+        pairs = first[:, fades].flatten(0, 1), second[:, fades].flatten(0, 1)
+        if len(pairs[0]):
+            share = later[0, fades].float().repeat(len(first), 1, 1)[:, None]
+            for part, seen in zip((first, second), met(*pairs, share), strict=True):
+                part[:, fades] = seen.unflatten(0, (len(part), -1))
+        return [part.transpose(1, 2).double() for part in (first, second)]
 
     def features(self, video: Tensor, at: list[int]) -> Tensor:
         """What patches are compared by, whole numbers `(P, B, A, d)`: those of `(B, 3, T, h, w)`, of the same
@@ -691,16 +713,6 @@ class Rung(nn.Module):
 def on_grid(video: Tensor) -> Tensor:
     """Rounded so that the round-off of different ways to the same colours is gone."""
     return (video.double() * GRID).round() / GRID
-
-
-def smoothed(frames: Tensor) -> Tensor:
-    """Frames `(..., h, w)` without their fine detail: the binomial average 1 4 6 4 1 both ways."""
-    # not a convolution, whose order of summing may depend on the batch
-    smooth = F.pad(frames.flatten(0, -3), (2, 2, 2, 2), mode="replicate").unflatten(0, frames.shape[:-2])
-    for dim, side in ((-2, frames.shape[-2]), (-1, frames.shape[-1])):
-        for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial
-            smooth = smooth.narrow(dim, 0, length) + smooth.narrow(dim, 1, length)
-    return smooth / 2**8
 
 
 def enlarge(video: Tensor, size: Size) -> Tensor:

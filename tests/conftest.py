@@ -58,8 +58,8 @@ TINY = {
 }  # fmt: skip
 ADVERSARIAL = {
     **TINY, "coarse": "adversarial", "patch_transport": False, "patch_agreement": False,
-    "matched_seams": False, "guided_fades": False, "restore_contrast": False, "steady_contrast": False,
-    "norm": "batch", "output": "tanh",
+    "matched_seams": False, "guided_fades": False, "aligned_fades": False, "restore_contrast": False,
+    "steady_contrast": False, "norm": "batch", "output": "tanh",
     "adversary": ("wgan-gp",),
     "rec_weight": (10.0,), "swd_weight": (0.0,), "teacher_forced": False, "whiten": False, "on_detail": False,
     "forced_fakes": 0.0, "position_maps": False, "static_layer": False,
@@ -70,7 +70,7 @@ LINEAR = {
     "teacher_forced": True, "whiten": True, "on_detail": True, "forced_fakes": 0.5,
     "position_maps": True, "static_layer": True, "pool_frames": 30, "crop": 12, "update": "random",
     "patch_transport": True, "patch_agreement": True, "matched_seams": True, "guided_fades": True,
-    "restore_contrast": True, "steady_contrast": True,
+    "aligned_fades": True, "restore_contrast": True, "steady_contrast": True,
 }  # fmt: skip
 KINDS = {"adversarial": (ADVERSARIAL, "free"), "linear": (LINEAR, "anchored")}  # settings, layout
 
@@ -108,8 +108,8 @@ def anchored_pyramid(clip) -> PyramidGenerator:
     config = ModelConfig(
         coarse="linear", layout="anchored", features=(8,), norm="none", output="linear", whiten=True,
         position_maps=True, static_layer=True, num_components=10, patch_transport=True,
-        patch_agreement=True, matched_seams=True, guided_fades=True, restore_contrast=True,
-        steady_contrast=True,
+        patch_agreement=True, matched_seams=True, guided_fades=True, aligned_fades=True,
+        restore_contrast=True, steady_contrast=True,
     )  # fmt: skip
     sizes = scale_sizes(LADDER, *clip.shape[3:])
     with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -80,7 +80,7 @@ def patches() -> tuple[DTSGAN, Tensor]:
     config = ModelConfig(
         coarse="linear", layout="anchored", whiten=True, num_components=10, patch_transport=True,
         patch_stride=2, patch_agreement=True, matched_seams=True, guided_fades=True,
-        restore_contrast=True, steady_contrast=True,
+        aligned_fades=True, restore_contrast=True, steady_contrast=True,
     )  # fmt: skip
     source = make_clip(24, 34, 45)
     pyramid = PyramidGenerator(config, [(34, 45)], source.shape[2])

@@ -319,19 +319,22 @@ def test_how_patches_last_fade_and_match_follows_from_the_clip(tmp_path):
     ]  # fmt: skip
 
 
-def test_seams_are_matched_where_outlines_sweep_over_the_scene(tmp_path):
+def test_seams_are_matched_and_fades_aligned_where_outlines_sweep_over_the_scene(tmp_path):
     t, y, x = torch.meshgrid(torch.arange(60), torch.arange(32), torch.arange(32), indexing="ij")
-    edge = 16 + 6 * torch.sin(0.25 * t)
+    edge, crawling = 16 + 6 * torch.sin(0.25 * t), 10 + 0.15 * t
     lamp = ((t % 8 == 0) & (x > 20) & (y > 20)) * 1.6 - 0.8
     found = []
-    for clip in (torch.sign(edge - x) * 0.8, torch.sin(0.3 * (edge - x)) * 0.8, lamp):  # an edge, a wave
+    for clip in (
+        torch.sign(edge - x) * 0.8, torch.sin(0.3 * (edge - x)) * 0.8, torch.sign(crawling - x) * 0.8, lamp,
+    ):  # fmt: skip
         video.write_clip(tmp_path / "clip.mkv", clip.expand(1, 3, -1, -1, -1), FPS)
         run = jobs.train(
             tmp_path / "clip.mkv", tmp_path / f"{len(found)}", "fast", layout="anchored", size=32,
             settings={"patch_stride": 4},
         )  # fmt: skip
-        found.append(run.training.config.model.agreement)
-    assert found == ["looks", "moments", "moments"]
+        model = run.training.config.model
+        found.append((model.matched_seams, model.guided_fades, model.aligned_fades))
+    assert found == [(True,) * 3, *[(False,) * 3] * 3]
 
 
 def test_a_run_is_described_in_one_line(finished):

@@ -48,13 +48,14 @@ CLIP = make_clip(60, 40, 48)
 
 def fitted(
     clip: Tensor, components: int, stride: int = 4, passes: int = 1, agreement: bool = False,
-    steady: bool = True, guided: bool = False, seams: bool = False,
+    steady: bool = True, guided: bool = False, seams: bool = False, aligned: bool = False,
 ) -> PyramidGenerator:  # fmt: skip
     """The closed-form scale alone."""
     config = ModelConfig(
         coarse="linear", layout="anchored", num_components=components, patch_transport=True,
         patch_stride=stride, patch_passes=passes, patch_agreement=agreement, restore_contrast=True,
-        steady_contrast=steady, guided_fades=guided, matched_seams=seams, whiten=True,
+        steady_contrast=steady, guided_fades=guided, matched_seams=seams, aligned_fades=aligned,
+        whiten=True,
     )  # fmt: skip
     pyramid = PyramidGenerator(config, [(clip.shape[3], clip.shape[4])], clip.shape[2])
     pyramid.fit_colors(clip)
@@ -65,15 +66,17 @@ def fitted(
 @pytest.fixture(
     scope="module",
     params=[(1, 1), (2, 1), (4, 1), (2, 2), (1, 1, True), (4, 1, True), (1, 1, True, True, True),
-            (4, 1, True, True, True), (4, 1, True, True, True, True)],
+            (4, 1, True, True, True), (4, 1, True, True, True, True),
+            (2, 1, True, True, False, False, True), (4, 1, True, True, True, True, True)],
     ids=lambda p: (
-        f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2) + ", guided" * (len(p) > 4)
-        + ", seams" * (len(p) > 5)
+        f"stride {p[0]}, passes {p[1]}" + ", agreement" * (len(p) > 2) + "".join(
+            name * on for name, on in zip((", guided", ", seams", ", aligned"), p[4:], strict=False)
+        )
     ),
 )  # fmt: skip
 def scene(request) -> PyramidGenerator:
     """Waves, with two rungs, of which the first may be there twice; neighbours may agree, also by what they
-    look like, and fades be guided."""
+    look like, and fades be guided and aligned."""
     return fitted(CLIP, 12, *request.param)
 
 
@@ -350,6 +353,26 @@ def test_a_fade_that_follows_the_video_below_is_nearer_to_it_and_seldom_shows_tw
         twice.append(float(spread.mean()))
     assert away[0] < 0.96 * away[1]
     assert twice[0] < 0.9 * twice[1]
+
+
+def test_what_two_choices_show_in_two_places_a_fade_shows_once_on_its_way():
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    discs = [torch.sigmoid(6 - ((x - at) ** 2 + (y - 16) ** 2).sqrt()) * 1.6 - 0.8 for at in range(12, 21)]
+    clip = torch.stack([discs[0]] * 6 + [discs[8]] * 6).expand(3, -1, -1, -1)  # eight pixels further on
+    plan = Plan.of(PatchTimes(4), 0, 5)
+    off = {}
+    for aligned in (False, True):
+        rung = Rung((32, 32), 6, 4, "flat", aligned=aligned)
+        rung.prepare(clip, clip, [*range(12)], [*range(3, 9)])
+        rung.centres = torch.tensor([0, 0, 0, 0, 0, 11])  # frames 0 to 3, and 7 to 10
+        chosen = torch.zeros(1, 2, rung.grid[0] * rung.grid[1], dtype=torch.long)
+        chosen[:, 1] = 5
+        video, spread = rung.average(chosen, plan, torch.zeros(1, 3, 5, 32, 32, dtype=torch.float64))
+        assert torch.allclose(spread[..., 0, 0], torch.tensor([0, 3 / 8, 1 / 2, 3 / 8, 0]).double())
+        off[aligned] = [float((video[0, :, k] - discs[2 * k]).abs().mean()) for k in range(5)]
+    assert off[False][0] < 0.01 and off[False][4] < 0.01  # but for the noise of 8 bits
+    assert off[True][0] < 0.01 and off[True][4] < 0.01
+    assert all(off[True][k] < 0.4 * off[False][k] for k in (1, 2, 3))
 
 
 @given(st.integers(1, 30), st.sampled_from(["none", "moments"]))
