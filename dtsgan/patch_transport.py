@@ -64,6 +64,7 @@ BESIDE, IN_TIME = 0.2, 0.4  # what a neighbour's vote weighs, in units of the pa
 ROUNDS = 4  # of voting
 SEAM = 0.4  # what it weighs how far a patch is, squared, from what would go on its neighbour
 MATCHINGS = 8  # rounds of that, at most
+POSED = 40  # pixels up to which that begins with the moment of the source that is best for the whole frame
 SWEEPING = 14  # kurtosis of what changes from frame to frame, above which outlines are what moves
 SLOW, SUDDEN = 0.1, 0.5  # parts of the variance: so much at least and at most changes from frame to frame
 NEARER = 0.1  # of a place's variance: a choice that is so much further from the video below counts 1/e of it
@@ -467,7 +468,13 @@ class Rung(nn.Module):
     def first(self, costs: Tensor) -> Tensor:
         """What each place takes before it knows its neighbours in time: `(P, B, A, n)` to `(P, B, A)`."""
         cheapest = costs.argmin(3)
-        return self._matched(costs, cheapest) if self.agreement == "looks" else cheapest
+        if self.agreement != "looks":
+            return cheapest
+        if min(self.size) > POSED:
+            return self._matched(costs, cheapest)
+        # what a place takes by itself pieces a pose together, from which no single step leads to a whole one
+        whole = costs.sum(0).argmin(2).expand_as(cheapest)
+        return self._matched(costs, whole, alone=cheapest)
 
     def agreed(self, costs: Tensor, first: Tensor, times: list[int]) -> Tensor:
         """The patch for each place, by its costs and by what its neighbours show.
@@ -512,7 +519,9 @@ class Rung(nn.Module):
             chosen = candidates.gather(3, best)[..., 0]
         return chosen.permute(1, 2, 0)
 
-    def _matched(self, costs: Tensor, chosen: Tensor, wanted: Tensor | None = None) -> Tensor:
+    def _matched(
+        self, costs: Tensor, chosen: Tensor, wanted: Tensor | None = None, alone: Tensor | None = None
+    ) -> Tensor:
         """The patches that cost least together with their seams: how far each is, squared, from what would go
         on what its neighbours show. By iterated conditional modes; moves are to what a neighbour asks for.
 
@@ -520,6 +529,7 @@ class Rung(nn.Module):
             costs: `(P, B, A, n)`.
             chosen: `(P, B, A)`, what to begin with.
             wanted: `(P, B, A, 2)`, what would go on the neighbours in time; -1 where nothing would.
+            alone: as `chosen`, to what else a place may move.
 
         Returns:
             Indices as `chosen`.
@@ -532,19 +542,20 @@ class Rung(nn.Module):
             around = self._around(chosen).flatten(0, 2)
             around = (around if wanted is None else torch.cat([around, wanted.flatten(0, 2)], 1))[at]
             own = chosen.flatten()[at, None]
-            divided = ((around != own) & (around >= 0)).any(1)
-            at, around, own = at[divided], around[divided], own[divided]
+            others = around if alone is None else torch.cat([around, alone.flatten()[at, None]], 1)
+            divided = ((others != own) & (others >= 0)).any(1)
+            at, around, own, others = at[divided], around[divided], own[divided], others[divided]
             known = around >= 0
-            candidates = torch.cat([own, torch.where(known, around, own)], 1)  # M c
+            candidates = torch.cat([own, torch.where(others >= 0, others, own)], 1)  # M c
             patches = places[at, None] * count + candidates
             looks = keys.index_select(0, patches.flatten()).unflatten(0, patches.shape)  # M c d
             # squares of distances from all that is asked for, but for what is the same for all candidates;
             # in float32 the sum of more than half of the products need not be exact
-            asked = (looks[:, 1:] * known[:, :, None]).sum(1, keepdim=True)  # M 1 d
+            asked = (looks[:, 1 : 1 + known.shape[1]] * known[:, :, None]).sum(1, keepdim=True)  # M 1 d
             alike = sum(part.sum(2).double() for part in (looks * asked).chunk(2, 2))  # M c
             seams = lengths[patches] * known.sum(1, keepdim=True).double() - 2 * alike
-            alone = costs[at[:, None] * count + candidates]
-            best = candidates.gather(1, (alone + SEAM * seams).argmin(1, keepdim=True))[:, 0]
+            own_costs = costs[at[:, None] * count + candidates]
+            best = candidates.gather(1, (own_costs + SEAM * seams).argmin(1, keepdim=True))[:, 0]
             before, chosen = chosen, chosen.flatten().index_copy(0, at, best).view_as(chosen)
             changed = (chosen != before).unflatten(0, self.grid).flatten(2).float().permute(2, 0, 1)
             at = F.max_pool2d(changed, 3, 1, 1).permute(1, 2, 0).flatten().nonzero()[:, 0]

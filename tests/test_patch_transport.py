@@ -440,20 +440,24 @@ def test_a_place_takes_the_patch_that_costs_and_votes_make_cheapest():
     assert torch.equal(agreed[0].T, chosen)
 
 
-def test_a_place_takes_the_patch_that_costs_and_seams_make_cheapest():
+@pytest.mark.parametrize("posed", [False, True])
+def test_a_place_takes_the_patch_that_costs_and_seams_make_cheapest(posed, monkeypatch):
+    monkeypatch.setattr("dtsgan.patch_transport.POSED", 7 if posed else 6)
     torch.manual_seed(0)
     rung = Rung((7, 9), 6, 2, "flat", agreement="looks")
     rung.moments, rung.keys = torch.arange(6), torch.randint(-255, 256, (20, 6, NUM_FEATURES)).float()
     rung.lengths = rung.keys.square().sum(2)[:, None]
-    costs = torch.randint(30_000_000, (20, 1, 4, 6)).float()
+    costs = torch.randint(12_000_000, (20, 1, 4, 6)).float()
 
-    def best(here: Tensor, now: Tensor, place: int, around: list[int]) -> int:
-        """Of what a place shows and what would go on its neighbours, what costs least with its seams."""
+    def best(here: Tensor, now: Tensor, place: int, around: list[int], alone: list[int]) -> int:
+        """Of what a place shows, what would go on its neighbours and `alone`, what costs least with its
+        seams."""
         apart = [(rung.keys[place] - rung.keys[place, one]).square().sum(1) for one in around]
         total = here.double() + SEAM * sum(apart).double()
-        return min([int(now), *around], key=lambda one: float(total[one]))
+        return min([int(now), *around, *alone], key=lambda one: float(total[one]))
 
-    def settle(costs: Tensor, chosen: Tensor, wanted: Tensor | None) -> Tensor:
+    def settle(costs: Tensor, chosen: Tensor, wanted: Tensor | None, alone: Tensor | None = None) -> Tensor:
+        chosen = chosen.clone()
         for _ in range(MATCHINGS):
             before = chosen.clone()
             for y, x, a in product(range(4), range(5), range(chosen.shape[1])):
@@ -462,16 +466,20 @@ def test_a_place_takes_the_patch_that_costs_and_seams_make_cheapest():
                 place = 5 * y + x
                 if wanted is not None:
                     around += [int(one) for one in wanted[place, a] if one >= 0]
-                chosen[place, a] = best(costs[place, 0, a], before[place, a], place, around)
+                by_itself = [] if alone is None else [int(alone[place, a])]
+                chosen[place, a] = best(costs[place, 0, a], before[place, a], place, around, by_itself)
         return chosen
 
-    first = settle(costs, costs[:, 0].argmin(2), None)
+    cheapest = costs[:, 0].argmin(2)
+    whole = costs[:, 0].sum(0).argmin(1).expand_as(cheapest)  # one moment for all places of a frame
+    first = settle(costs, whole, None, cheapest) if posed else settle(costs, cheapest, None)
     assert torch.equal(rung.first(costs)[:, 0], first)
+    assert torch.equal(first, settle(costs, cheapest, None)) != posed
     wanted = torch.stack([first[:, :-2] + 2, first[:, 2:] - 2], 2)
     wanted[(wanted < 0) | (wanted > 5)] = -1
-    settled = settle(costs[:, :, 1:-1], first[:, 1:-1].clone(), wanted)
+    settled = settle(costs[:, :, 1:-1], first[:, 1:-1], wanted)
     assert torch.equal(rung.agreed(costs[:, :, 1:-1], first[:, None], [0, 2, 4, 6])[0].T, settled)
-    assert not torch.equal(settled, first[:, 1:-1]) and not torch.equal(first, costs[:, 0].argmin(2))
+    assert not torch.equal(settled, first[:, 1:-1]) and not torch.equal(first, cheapest)
 
 
 def test_patches_that_match_look_more_like_what_goes_on_beside_them():
