@@ -23,6 +23,7 @@ source changes (`natural_stride`). A fade, too, is an average of what disagrees,
 without a factor that follows it, and one each for coarse and fine detail, the video would pulse from choice
 to choice. And where its two choices show an outline in two places, so does their average. So a place shows
 more of the choice that is nearer to the video below, which moves on meanwhile: it goes over when that does.
+At the finest size the two choices also move to meet (`alignment`).
 
 A choice between patches jumps, and round-off must not decide it, or a frame would depend on how it was drawn.
 So what is compared are whole numbers, small enough for float32 sums to be exact in any order.
