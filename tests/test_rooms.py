@@ -13,7 +13,7 @@ import dtsgan
 PACKAGE = Path(dtsgan.__file__).parent
 ROOMS = [
     {"config", "errors"},
-    {"video", "packing", "pyramid", "noise"},
+    {"video", "packing", "pyramid", "noise", "alignment"},
     {"networks", "linear_dynamics", "patch_transport", "losses"},
     {"data_update", "sampler", "steering", "metrics", "baselines"},
     {"trainer", "budget", "checkpoint", "rundir", "estimate"},
