@@ -5,8 +5,8 @@ block matching, coarse to fine. Both pictures move, equally far in opposite dire
 that is right. Where several ways are about as good their mean is taken: what looks alike everywhere need not
 move.
 
-Displacements `(N, 2, h, w)` are across and down, in halves of a picture's width and height, as
-`torch.nn.functional.grid_sample` counts, and so are the same for each size of the picture.
+A flow `(N, 2, h, w)` is how far each place moves, across and down, in halves of a picture's width and height,
+as `torch.nn.functional.grid_sample` counts; so it is the same for each size of the picture.
 """
 
 from itertools import product
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dtsgan.pyramid import smoothed
+
 LEVELS = (4, 2)  # so many pixels are taken together, and a picture moves by one such step at most
 # in units of how far the two pictures are apart in the mean:
 NEAR = 0.1  # what a step costs, times its square
@@ -22,41 +24,41 @@ SOFT = 0.05  # ways that cost so much more than the best count about 1/e of it
 SAME = 1e-3  # added to that unit, or the noise of two pictures that are alike would decide
 
 
-def met(first: Tensor, second: Tensor, share: Tensor) -> list[Tensor]:
+def align(first: Tensor, second: Tensor, share: Tensor) -> list[Tensor]:
     """Pictures `(N, 3, h, w)`, float32 in [-1, 1], moved to where they meet in a fade that shows `share`
     `(N, 1, 1, 1)` of the second: each the further, the less is shown of it."""
-    field = halfway(first, second)
-    return [moved(first, -2 * share * field), moved(second, 2 * (1 - share) * field)]
+    flow = half_flow(first, second)
+    return [warp(first, -2 * share * flow), warp(second, 2 * (1 - share) * flow)]
 
 
-def halfway(first: Tensor, second: Tensor) -> Tensor:
-    """The displacement with which `second`, and against which `first`, are most alike: `(N, 2, h/2, w/2)`."""
+def half_flow(first: Tensor, second: Tensor) -> Tensor:
+    """The flow with which `second`, and against which `first`, are most alike: `(N, 2, h/2, w/2)`."""
     apart: Tensor | None = None
-    found = first.new_zeros(len(first), 2, 1, 1)
+    flow = first.new_zeros(len(first), 2, 1, 1)
     for pixels in LEVELS:
         size = [-(-side // pixels) for side in first.shape[2:]]
         one, other = (F.interpolate(each, size, mode="area") for each in (first, second))
         if apart is None:
             apart = (one - other).square().sum(1).mean((1, 2))[:, None, None] + SAME
-        found = F.interpolate(found, size, mode="bilinear")
-        found = found + _step(moved(one, -found), moved(other, found), apart)
-    return found
+        flow = F.interpolate(flow, size, mode="bilinear")
+        flow = flow + _step(warp(one, -flow), warp(other, flow), apart)
+    return flow
 
 
-def moved(pictures: Tensor, field: Tensor) -> Tensor:
-    """What `(N, 3, h, w)` show at each place and a displacement of any size; beyond the border its pixels are
-    repeated."""
+def warp(pictures: Tensor, flow: Tensor) -> Tensor:
+    """What `(N, 3, h, w)` show where a flow, of any size, leads from each place; beyond the border its pixels
+    are repeated."""
     size = pictures.shape[2:]
-    down, across = ((2 * torch.arange(side, device=field.device) + 1) / side - 1 for side in size)
+    down, across = ((2 * torch.arange(side, device=flow.device) + 1) / side - 1 for side in size)
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"))  # 2 h w
-    field = places + F.interpolate(field, size, mode="bilinear")
+    grid = places + F.interpolate(flow, size, mode="bilinear")
     return F.grid_sample(
-        pictures, field.movedim(1, -1), mode="bicubic", padding_mode="border", align_corners=False
+        pictures, grid.movedim(1, -1), mode="bicubic", padding_mode="border", align_corners=False
     )
 
 
 def _step(first: Tensor, second: Tensor, apart: Tensor) -> Tensor:
-    """The mean of steps of at most one pixel each way, by their costs: a displacement `(N, 2, h, w)`."""
+    """The mean of steps of at most one pixel each way, by their costs: a flow `(N, 2, h, w)`."""
     height, width = first.shape[2:]
     first, second = (F.pad(each, (1, 1, 1, 1), mode="replicate") for each in (first, second))
     steps = list(product((-1, 0, 1), repeat=2))  # down and across
@@ -76,13 +78,3 @@ def _step(first: Tensor, second: Tensor, apart: Tensor) -> Tensor:
         for ways, side in zip(zip(*steps, strict=True), (height, width), strict=True)
     )
     return smoothed(smoothed(torch.stack([across, down], 1)))
-
-
-def smoothed(frames: Tensor) -> Tensor:
-    """Frames `(..., h, w)` without their fine detail: the binomial average 1 4 6 4 1 both ways."""
-    # not a convolution, whose order of summing may depend on the batch
-    smooth = F.pad(frames.flatten(0, -3), (2, 2, 2, 2), mode="replicate").unflatten(0, frames.shape[:-2])
-    for dim, side in ((-2, frames.shape[-2]), (-1, frames.shape[-1])):
-        for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial
-            smooth = smooth.narrow(dim, 0, length) + smooth.narrow(dim, 1, length)
-    return smooth / 2**8

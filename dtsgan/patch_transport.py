@@ -38,10 +38,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dtsgan.alignment import met, smoothed
+from dtsgan.alignment import align
 from dtsgan.config import Agreement, Contrast
 from dtsgan.packing import settled
-from dtsgan.pyramid import Size, resize, upsample, upsampling
+from dtsgan.pyramid import Size, resize, smoothed, upsample, upsampling
 
 PATCH = 7  # pixels, each way
 STRIDE = 2  # pixels between neighbouring patches
@@ -662,7 +662,7 @@ class Rung(nn.Module):
             parts.append(torch.stack(colors, 1) / self.totals / 127.5 - 1)
         weights = plan.weights[:, None, :, None, None]  # S 1 T 1 1
         if self.aligned:
-            parts = self._met(parts, weights[1])
+            parts = self._aligned(parts, weights[1])
         if self.guided:
             away = torch.stack([smoothed(smoothed(part - below).square().sum(1)) for part in parts])
             odds = weights * ((away.amin(0) - away) / (NEARER * self.variance)).exp()
@@ -672,7 +672,7 @@ class Rung(nn.Module):
             video += weight[:, None] * part
         return video, 1 - weights.square().sum(0)
 
-    def _met(self, parts: list[Tensor], later: Tensor) -> list[Tensor]:
+    def _aligned(self, parts: list[Tensor], later: Tensor) -> list[Tensor]:
         """The two choices that frames `(B, 3, T, h, w)` show, moved to meet; `later`, `(1, T, 1, 1)`, is the
         share of the second."""
         first, second = (part.transpose(1, 2).float() for part in parts)  # B T 3 h w
@@ -680,7 +680,7 @@ class Rung(nn.Module):
         pairs = first[:, fades].flatten(0, 1), second[:, fades].flatten(0, 1)
         if len(pairs[0]):
             share = later[0, fades].float().repeat(len(first), 1, 1)[:, None]
-            for part, seen in zip((first, second), met(*pairs, share), strict=True):
+            for part, seen in zip((first, second), align(*pairs, share), strict=True):
                 part[:, fades] = seen.unflatten(0, (len(part), -1))
         return [part.transpose(1, 2).double() for part in (first, second)]
 

@@ -89,6 +89,16 @@ def upsample(clip: Tensor, rows: Upsampling, columns: Upsampling) -> Tensor:
     return rows.weights.to(clip) @ clip @ columns.weights.to(clip).T
 
 
+def smoothed(frames: Tensor) -> Tensor:
+    """Frames `(..., h, w)` without their fine detail: the binomial average 1 4 6 4 1 both ways."""
+    # not a convolution, whose order of summing may depend on the batch
+    smooth = F.pad(frames.flatten(0, -3), (2, 2, 2, 2), mode="replicate").unflatten(0, frames.shape[:-2])
+    for dim, side in ((-2, frames.shape[-2]), (-1, frames.shape[-1])):
+        for length in range(side + 3, side - 1, -1):  # four averages of two make the binomial
+            smooth = smooth.narrow(dim, 0, length) + smooth.narrow(dim, 1, length)
+    return smooth / 2**8
+
+
 def is_stationary_in_space(clip: Tensor) -> bool:
     """Whether a clip `(1, C, T, H, W)` looks alike everywhere: a texture, and not a scene whose places
     differ.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dtsgan.alignment import halfway, met, moved, smoothed
+from dtsgan.alignment import align, half_flow, warp
 
 
 def disc(across: float, down: float, radius: float = 9, size: int = 64) -> Tensor:
@@ -26,31 +26,31 @@ def test_what_lies_in_two_places_is_shown_once_in_between(step, radius, part):
     across, down = step
     first, second = disc(32, 32, radius), disc(32 + across, 32 + down, radius)
     between = disc(32 + part * across, 32 + part * down, radius)
-    one, other = met(first, second, share(part))
+    one, other = align(first, second, share(part))
     faded, plain = (1 - part) * one + part * other, (1 - part) * first + part * second
     assert (faded - between).abs().mean() < 0.5 * (plain - between).abs().mean()
 
 
 def test_at_either_end_of_a_fade_what_is_shown_stays_where_it_is():
     first, second = disc(28, 32), disc(36, 32)
-    assert torch.allclose(met(first, second, share(0))[0], first, atol=1e-5)
-    assert torch.allclose(met(first, second, share(1))[1], second, atol=1e-5)
+    assert torch.allclose(align(first, second, share(0))[0], first, atol=1e-5)
+    assert torch.allclose(align(first, second, share(1))[1], second, atol=1e-5)
 
 
 def test_pictures_that_are_alike_do_not_move():
     picture = disc(30, 30)
-    for one in met(picture, picture, share(0.5)):
+    for one in align(picture, picture, share(0.5)):
         assert torch.allclose(one, picture, atol=1e-3)
     flat = torch.full((1, 3, 40, 50), 0.3)
-    assert halfway(flat, -flat).abs().max() < 1e-6  # nothing says where to
+    assert half_flow(flat, -flat).abs().max() < 1e-6  # nothing says where to
 
 
-def test_a_displacement_is_the_same_at_each_size_of_a_picture():
-    field = torch.zeros(1, 2, 1, 1)
-    field[:, 0] = 0.25  # an eighth of the width
+def test_a_flow_is_the_same_at_each_size_of_a_picture():
+    flow = torch.zeros(1, 2, 1, 1)
+    flow[:, 0] = 0.25  # an eighth of the width
     for size in (32, 64):
         at = size * 5 / 8
-        shown = moved(disc(at, size / 2, 6, size), field)
+        shown = warp(disc(at, size / 2, 6, size), flow)
         assert torch.allclose(shown, disc(at - size / 8, size / 2, 6, size), atol=0.02)
 
 
@@ -62,16 +62,8 @@ def test_a_picture_of_any_size_is_moved_alike_alone_and_among_others(height, wid
     rng = torch.Generator().manual_seed(seed)
     first, second = (torch.rand(count, 3, height, width, generator=rng) * 2 - 1 for _ in range(2))
     shares = torch.full((count, 1, 1, 1), part)
-    together = met(first, second, shares)
-    alone = met(first[-1:], second[-1:], shares[-1:])
+    together = align(first, second, shares)
+    alone = align(first[-1:], second[-1:], shares[-1:])
     for many, one in zip(together, alone, strict=True):
         assert many.shape == first.shape and many.isfinite().all()
         assert torch.equal(many[-1:], one)
-
-
-def test_smoothing_is_by_the_binomial_of_four():
-    dot = torch.zeros(1, 9, 9)
-    dot[0, 4, 4] = 1
-    line = torch.tensor([1.0, 4, 6, 4, 1]) / 16
-    assert torch.equal(smoothed(dot)[0, 2:7, 2:7], line[:, None] * line)
-    assert smoothed(dot).sum() == 1

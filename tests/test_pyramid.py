@@ -14,6 +14,7 @@ from dtsgan.pyramid import (
     is_stationary_in_space,
     resize,
     scale_sizes,
+    smoothed,
     upsample,
     upsampling,
 )
@@ -186,3 +187,11 @@ def test_the_middle_of_a_picture_is_kept_undistorted():
     picture = torch.linspace(-1, 1, 90).expand(1, 3, 30, 90)
     fitted = fit_picture(picture, (30, 30))
     close(fitted, picture[..., 30:60])
+
+
+def test_smoothing_is_by_the_binomial_of_four():
+    dot = torch.zeros(1, 9, 9)
+    dot[0, 4, 4] = 1
+    line = torch.tensor([1.0, 4, 6, 4, 1]) / 16
+    assert torch.equal(smoothed(dot)[0, 2:7, 2:7], line[:, None] * line)
+    assert smoothed(dot).sum() == 1
